@@ -1,0 +1,1 @@
+"""Image, lip and synchrony metrics: definition, protocol, citation."""
