@@ -1,0 +1,232 @@
+"""The talking face generator (paper 3.1): photo, speech and the previous frame make the next frame.
+
+It works on a square window of the aligned face that holds mouth, jaw and cheeks; the rest of the face stays the photo's.
+The trunk runs at half the window's resolution, the last layer gives colour and mask at full resolution.
+
+Shapes: B batch, S side of the window in px, R = S / 2, D audio features, L lip points (40). Pictures are float32 in [0, 1].
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from talkface.errors import TalkfaceError
+from talkface.model.attention import attend, coarse_mask
+from talkface.model.encoders import AudioEncoder, ImageEncoder, conv
+
+LIP_POINTS = 40
+LIP_UNIT = 8.0  # px of the aligned face that count as 1 in a lip shape
+FLOW_UNIT = 8.0  # px of the aligned face that count as 1 in the flow layer's output
+RIM = 12  # px over which mask and flow fade to 0 at the window's border
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """Shape of the generator. Defaults are the bundled weights'."""
+
+    window: tuple[int, int, int] = (56, 112, 144)
+    """x, y, side of the window on the 256-px aligned face; the side divides by 16."""
+    widths: tuple[int, int, int, int] = (24, 48, 96, 192)
+    """Channels at S/2, S/4, S/8 and S/16."""
+    audio_width: int = 128
+    """Channels of the audio encoder."""
+    audio_features: int = 256
+    """D, length of the audio feature."""
+    audio_context: int = 2
+    """Frames before and after whose MFCC windows are seen too; 0 is the paper's."""
+    head: str = "warp"
+    """"warp": mask x colour + (1 - mask) x warped photo. "colour": colour alone, the paper's reading."""
+    attention: bool = True
+    """Dynamic attention (paper 3.3): the predicted mask is fed back with the frame."""
+
+    def __post_init__(self) -> None:
+        left, top, side = self.window
+        if side % 16 or min(left, top) < 0 or max(left, top) + side > 256:
+            raise TalkfaceError(f"Generator window {self.window} must lie in the 256-px face, its side divide by 16.")
+        if self.head not in ("warp", "colour"):
+            raise TalkfaceError(f"Generator head {self.head!r} is neither 'warp' nor 'colour'.")
+
+
+class Identity(NamedTuple):
+    """What is kept of the photo for a whole video."""
+
+    photo: Tensor
+    """(B, 3, S, S): what the flow warps."""
+    maps: list[Tensor]
+    """Identity features from fine to coarse."""
+
+
+class Frame(NamedTuple):
+    """What the decoder says about one frame, on the window."""
+
+    colour: Tensor
+    """(B, 3, S, S) in [0, 1]."""
+    mask: Tensor
+    """(B, 1, S, S) in [0, 1]: where the colour replaces the photo; the attention mask of the next frame."""
+    flow: Tensor
+    """(B, 2, S, S) px: the frame at p shows the photo at p + flow(p)."""
+
+
+class Modulated(nn.Module):
+    """A residual block whose channels the audio feature scales and shifts (FiLM)."""
+
+    def __init__(self, width: int, features: int, normed: bool) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(8, width) if normed else nn.Identity()
+        self.one = nn.Conv2d(width, width, 3, 1, 1)
+        self.two = nn.Conv2d(width, width, 3, 1, 1)
+        self.film = nn.Linear(features, 2 * width)
+        nn.init.zeros_(self.two.weight)
+        nn.init.zeros_(self.two.bias)
+
+    def forward(self, x: Tensor, audio: Tensor) -> Tensor:
+        scale, shift = self.film(audio)[:, :, None, None].chunk(2, dim=1)
+        hidden = self.one(self.norm(x))
+        hidden = F.leaky_relu(hidden * (1 + scale) + shift, 0.2)
+        return x + self.two(hidden)
+
+
+class Up(nn.Module):
+    """To twice the resolution: project, enlarge, join the skips, refine under the audio's control."""
+
+    def __init__(self, inputs: int, skips: int, width: int, features: int, normed: bool) -> None:
+        super().__init__()
+        self.project = nn.Conv2d(inputs, width, 1)
+        self.join = conv(width + skips, width)
+        self.refine = Modulated(width, features, normed)
+
+    def forward(self, x: Tensor, skips: list[Tensor], audio: Tensor) -> Tensor:
+        x = F.interpolate(self.project(x), scale_factor=2, mode="nearest")
+        return self.refine(self.join(torch.cat([x, *skips], 1)), audio)
+
+
+class LipCode(nn.Module):
+    """A lip shape as an audio-like feature, so that the decoder can learn from true lips before it hears any sound."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Linear(2 * LIP_POINTS, features), nn.LeakyReLU(0.2, inplace=True), nn.Linear(features, features)
+        )
+
+    def forward(self, lips: Tensor) -> Tensor:
+        """(B, 40, 2) offsets from the clip's mean lips, in units of 8 px -> (B, D)."""
+        return self.body(lips.flatten(1))
+
+
+class Generator(nn.Module):
+    """Identity Encoder, Audio Encoder, Image Encoder and Frame Decoder (paper 3.1, Fig. 2)."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        w0, w1, w2, w3 = config.widths
+        features = config.audio_features
+        self.identity_encoder = ImageEncoder(3, config.widths, fold=2)
+        self.image_encoder = ImageEncoder(4, (w0 // 2, w1 // 2, w2 // 2, w3 // 2), fold=2)
+        self.audio_encoder = AudioEncoder(config.audio_width, features, config.audio_context)
+        self.lip_head = nn.Linear(features, 2 * LIP_POINTS)
+        self.lip_code = LipCode(features)
+        self.audio_detail = nn.Linear(features, features)
+        coarse = config.window[2] // 16
+        self.place = nn.Parameter(torch.zeros(1, w3, coarse, coarse))
+        self.merge = nn.Conv2d(w3 + w3 // 2 + 64, w3, 1)
+        self.audio_map = nn.Linear(features, 64)
+        self.bottleneck = nn.ModuleList(Modulated(w3, features, normed=True) for _ in range(2))
+        self.up2 = Up(w3, w2 + w2 // 2, w2, features, normed=True)
+        self.up1 = Up(w2, w1 + w1 // 2, w1, features, normed=False)
+        self.up0 = Up(w1, w0 + w0 // 2, w0, features, normed=False)
+        self.picture_head = nn.Conv2d(w0, 16, 3, 1, 1)
+        self.flow_head = nn.Conv2d(w0, 2, 3, 1, 1)
+        for layer in (self.flow_head, self.picture_head, self.audio_detail):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+        with torch.no_grad():
+            self.picture_head.bias[12:] = -3.0
+        side = config.window[2]
+        self.register_buffer("coarse", coarse_mask(config.window), persistent=False)
+        self.register_buffer("rim", _rim(side), persistent=False)
+        self.register_buffer("grid", _grid(side), persistent=False)
+
+    def crop(self, aligned: Tensor) -> Tensor:
+        """The window of aligned faces: (B, C, 256, 256) -> (B, C, S, S)."""
+        left, top, side = self.config.window
+        return aligned[:, :, top : top + side, left : left + side]
+
+    def encode_identity(self, photo: Tensor, rate: Tensor | float = 1.0) -> Identity:
+        """Once per video. `photo` (B, 3, S, S); `rate` is the attention rate on its lips (paper 3.3)."""
+        seen = attend(photo, self.coarse, rate) if self.config.attention else photo
+        return Identity(photo, self.identity_encoder(seen))
+
+    def encode_audio(self, windows: Tensor) -> Tensor:
+        """(B, C, 20, 13) MFCC windows -> (B, D) audio features, by way of the lip shape that they suggest."""
+        return self.audio_and_lips(windows)[0]
+
+    def audio_and_lips(self, windows: Tensor) -> tuple[Tensor, Tensor]:
+        """Audio features (B, D) and the lip shape heard in them (B, 40, 2), as offsets in units of 8 px."""
+        heard = self.audio_encoder(windows)
+        lips = self.lip_head(heard).unflatten(1, (LIP_POINTS, 2))
+        return self.lip_code(lips) + self.audio_detail(heard), lips
+
+    def encode_lips(self, lips: Tensor) -> Tensor:
+        """(B, 40, 2) true lip offsets -> (B, D): stands in for the audio feature while the decoder learns lips."""
+        return self.lip_code(lips)
+
+    def first_mask(self, batch: int) -> Tensor:
+        """The coarse mask that the first frame starts from, (B, 1, S, S)."""
+        return self.coarse.expand(batch, -1, -1, -1)
+
+    def step(self, identity: Identity, audio: Tensor, previous: Tensor, previous_mask: Tensor) -> Frame:
+        """One frame (paper 3.1): identity, audio (B, D), previous frame (B, 3, S, S) and its mask (B, 1, S, S)."""
+        if not self.config.attention:
+            previous_mask = torch.zeros_like(previous_mask)
+        last = self.image_encoder(torch.cat([previous, previous_mask], 1))
+        fine, half, quarter, coarse = identity.maps
+        heard = self.audio_map(audio)[:, :, None, None].expand(-1, -1, *coarse.shape[2:])
+        x = self.merge(torch.cat([coarse + self.place, last[3], heard], 1))
+        for block in self.bottleneck:
+            x = block(x, audio)
+        x = self.up2(x, [quarter, last[2]], audio)
+        x = self.up1(x, [half, last[1]], audio)
+        x = self.up0(x, [fine, last[0]], audio)
+        picture = F.pixel_shuffle(self.picture_head(x), 2)  # (B, 4, S, S)
+        colour = torch.sigmoid(picture[:, :3])
+        if self.config.head == "colour":
+            return Frame(
+                colour, self.rim.expand(len(colour), -1, -1, -1), colour.new_zeros(len(colour), 2, *colour.shape[2:])
+            )
+        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False)
+        return Frame(colour, torch.sigmoid(picture[:, 3:]) * self.rim, flow * FLOW_UNIT * self.rim)
+
+    def compose(self, photo: Tensor, frame: Frame) -> Tensor:
+        """mask x colour + (1 - mask) x photo warped by the flow, (B, 3, S, S)."""
+        if self.config.head == "colour":
+            return frame.mask * frame.colour + (1 - frame.mask) * photo
+        warped = warp(photo, frame.flow, self.grid)
+        return frame.mask * frame.colour + (1 - frame.mask) * warped
+
+
+def warp(photo: Tensor, flow: Tensor, grid: Tensor) -> Tensor:
+    """photo(p + flow(p)) with bilinear sampling; px outside the window take its border's colour."""
+    side = photo.shape[-1]
+    where = grid + flow.permute(0, 2, 3, 1) * (2 / side)
+    return F.grid_sample(photo, where, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _grid(side: int) -> Tensor:
+    """Sampling grid of the identity, (1, side, side, 2)."""
+    line = (torch.arange(side) + 0.5) * (2 / side) - 1
+    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
+
+
+def _rim(side: int) -> Tensor:
+    """1 inside, a raised cosine down to 0 over RIM px at the border, (1, 1, side, side)."""
+    line = torch.arange(side) + 0.5
+    edge = (torch.minimum(line, side - line) / RIM).clamp(max=1)
+    ramp = 0.5 - 0.5 * torch.cos(torch.pi * edge)
+    return (ramp[None, :] * ramp[:, None])[None, None]

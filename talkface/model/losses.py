@@ -1,0 +1,72 @@
+"""The loss terms of the paper (Eq. 9 to 13) and those that help on little data.
+
+Shapes: B batch, S side of the window. Pictures are float32 in [0, 1]. Every term is a scalar to be minimised.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from talkface.model.attention import LIP_BOX
+from talkface.model.perceptual import PerceptualFeatures
+
+
+def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
+    """The discriminator's side of Eq. 9: -E[log D(f, a)] - E[log(1 - D(G, a))]; 2 ln 2 when it cannot tell."""
+    return F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean()
+
+
+def generator_gan_loss(fake_logits: Tensor) -> Tensor:
+    """The generator's side of Eq. 9 in the non-saturating form -E[log D(G, a)]; ln 2 when D cannot tell."""
+    return F.softplus(-fake_logits).mean()
+
+
+def perceptual_loss(features: PerceptualFeatures, real: Tensor, fake: Tensor) -> Tensor:
+    """Squared distance of phi(real) and phi(fake), mean over positions and channels, summed over layers (Eq. 10)."""
+    pairs = zip(features(real), features(fake), strict=True)
+    return sum((F.mse_loss(b, a.detach()) for a, b in pairs), real.new_zeros(()))
+
+
+def crop_lips(picture: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """corp() of Eq. 11: the lip area of pictures of the window, (B, C, S, S) -> (B, C, h, w)."""
+    left, top, side = window
+    x0, y0, x1, y1 = LIP_BOX
+    return picture[:, :, max(y0 - top, 0) : min(y1 - top, side), max(x0 - left, 0) : min(x1 - left, side)]
+
+
+def lip_loss(real: Tensor, fake: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """Mean absolute difference on the lip area (Eq. 11)."""
+    return F.l1_loss(crop_lips(fake, window), crop_lips(real, window))
+
+
+def flow_at_lips_loss(flow: Tensor, photo_lips: Tensor, real_lips: Tensor, window: tuple[int, int, int]) -> Tensor:
+    """Tells the warp where the lips went: at each lip point of the real frame the flow must lead to the photo's.
+
+    Not in the paper, which has no warp. Backward flow: frame(p) = photo(p + flow(p)), so flow(real lips) = photo - real.
+
+    Args:
+        flow: (B, 2, S, S) px.
+        photo_lips, real_lips: (B, 40, 2) px of the aligned face.
+        window: x, y, side in px.
+
+    Returns:
+        Mean Euclidean error in px.
+    """
+    left, top, side = window
+    corner = real_lips.new_tensor([left, top])
+    where = (real_lips - corner) * (2 / side) - 1  # pixel centres at integer + 0.5, as the lip points have them
+    at_lips = F.grid_sample(flow, where[:, :, None], padding_mode="border", align_corners=False)[..., 0]  # (B, 2, 40)
+    wanted = (photo_lips - real_lips).transpose(1, 2)
+    return torch.linalg.vector_norm(at_lips - wanted, dim=1).mean()
+
+
+def lip_shape_loss(predicted: Tensor, true: Tensor) -> Tensor:
+    """Mean distance of lip points heard in the sound to the true ones, both (B, 40, 2) in units of 8 px."""
+    return torch.linalg.vector_norm(predicted - true, dim=2).mean()
+
+
+def mask_size_loss(mask: Tensor) -> Tensor:
+    """Mean of the mask: paint only where the photo cannot be warped there."""
+    return mask.mean()
