@@ -1,0 +1,143 @@
+"""Running ffmpeg: which one, how files are named to it, and what it says when it fails."""
+
+from __future__ import annotations
+
+import errno
+import functools
+import os
+import re
+import shutil
+import subprocess
+import threading
+from collections import deque
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import ffmpeg
+
+from talkface.errors import TalkfaceError
+
+KEPT_LINES = 400  # of what ffmpeg says at its start, and again at its end
+SYSTEM_ERRORS = tuple(os.strerror(code) for code in sorted(errno.errorcode))
+
+
+@functools.cache
+def ffmpeg_exe() -> str:
+    """The path of ffmpeg: the one on PATH, or else the one that the imageio-ffmpeg package brings along.
+
+    Raises:
+        TalkfaceError: there is neither.
+    """
+    installed = shutil.which("ffmpeg")
+    if installed:
+        return installed
+    try:
+        import imageio_ffmpeg
+
+        return imageio_ffmpeg.get_ffmpeg_exe()
+    except (ImportError, RuntimeError) as error:
+        raise TalkfaceError(
+            f"No ffmpeg found: none on PATH, and imageio-ffmpeg brings none for this machine ({error}).",
+            "Install ffmpeg (apt install ffmpeg, brew install ffmpeg), or: pip install --force-reinstall imageio-ffmpeg",
+        ) from error
+
+
+def file_url(path: str | Path) -> str:
+    """`path` as ffmpeg takes it literally: a leading dash is no option, a colon no protocol."""
+    return f"file:{Path(path).absolute()}"
+
+
+def start(graph: Any, *, feed: bool = False, answer: bool = True) -> Running:
+    """Start the ffmpeg command that an ffmpeg-python `graph` describes.
+
+    Args:
+        graph: the output node of ffmpeg-python.
+        feed: whether this process writes ffmpeg's stdin.
+        answer: whether this process reads ffmpeg's stdout.
+    """
+    command = ffmpeg.compile(graph, cmd=[ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats"], overwrite_output=True)
+    return Running(command, feed, answer)
+
+
+class Running:
+    """An ffmpeg at work. As a context manager it never outlives its block.
+
+    Attributes:
+        stdin, stdout: the pipes, where asked for.
+        said: what it has said so far, line by line (the first and the last KEPT_LINES).
+    """
+
+    def __init__(self, command: list[str], feed: bool, answer: bool) -> None:
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        try:
+            # In a session of its own: Ctrl-C reaches us alone, and we decide what becomes of the half-written file.
+            self._process = subprocess.Popen(
+                command,
+                stdin=pipe if feed else nothing,
+                stdout=pipe if answer else nothing,
+                stderr=pipe,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise TalkfaceError(
+                f"{command[0]} does not start: {error.strerror}.", "Reinstall ffmpeg or imageio-ffmpeg."
+            ) from error
+        self.stdin: IO[bytes] | None = self._process.stdin
+        self.stdout: IO[bytes] | None = self._process.stdout
+        self._first: list[str] = []
+        self._last: deque[str] = deque(maxlen=KEPT_LINES)
+        # ffmpeg stands still when nobody reads what it says; a broken recording makes it say a line per packet.
+        self._listener = threading.Thread(target=self._listen, args=(self._process.stderr,), daemon=True)
+        self._listener.start()
+
+    def _listen(self, stderr: IO[bytes]) -> None:
+        with stderr:
+            for line in stderr:
+                text = line.decode("utf-8", "replace").rstrip()
+                (self._first if len(self._first) < KEPT_LINES else self._last).append(text)
+
+    @property
+    def said(self) -> list[str]:
+        return [*self._first, *self._last]
+
+    def finish(self) -> int:
+        """Wait for the end; the exit status. Closes stdin, so that ffmpeg knows that no more comes."""
+        if self.stdin is not None:
+            try:
+                self.stdin.close()
+            except OSError:
+                pass  # it died before it had read everything: the exit status tells
+        status = self._process.wait()
+        self._listener.join()
+        return status
+
+    def reason(self) -> str:
+        """Why it failed, in its own words."""
+        return failure_reason(self.said) or f"exit status {self._process.returncode}, without a message"
+
+    def __enter__(self) -> Running:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
+        self._process.kill()
+        self._process.wait()
+        for stream in (self.stdin, self.stdout):
+            if stream is not None:
+                try:
+                    stream.close()
+                except OSError:
+                    pass  # bytes that were still to go to the ffmpeg that is no more
+        self._listener.join()
+
+
+def failure_reason(said: list[str]) -> str:
+    """The most telling line of what ffmpeg said: the last that names an error of the system, or else the last complaint."""
+    lines = [re.sub(r"^(\[[^\]]*\] ?)+", "", line).strip() for line in said]
+    for line in reversed(lines):
+        for words in SYSTEM_ERRORS:
+            if words in line:
+                return words
+    complaints = [line for line in lines if re.search(r"invalid|error|not |no |fail|unknown|unsupported", line, re.I)]
+    telling = [line for line in complaints if not re.match(r"Conversion failed|Error opening (in|out)put file", line)]
+    return (telling or complaints or lines or [""])[-1].removeprefix("Error opening input: ")
