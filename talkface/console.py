@@ -1,0 +1,82 @@
+"""What the command line shows: progress with frames per second and time left, and the one renderer of errors.
+
+Imports Rich only when something is shown, so that parsing and `--help` stay quick. Everything but results goes to
+standard error; results, when a command prints any, go to standard output.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from talkface.errors import TalkfaceError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+OnStep = Callable[[int, int], None]
+
+
+def error_console() -> Console:
+    """A console on standard error, made anew so that it follows a redirected `sys.stderr`."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show_error(error: TalkfaceError) -> None:
+    """The renderer of every error that the user can fix: what is wrong, and what to do about it."""
+    from rich.text import Text
+
+    console = error_console()
+    console.print(Text.assemble(("Error", "bold red"), "  ", str(error)))
+    if error.fix:
+        console.print(Text.assemble(("Fix", "bold green"), "    ", error.fix))
+
+
+def say(message: str, *, quiet: bool = False) -> None:
+    """One line of information on standard error."""
+    if not quiet:
+        from rich.text import Text
+
+        error_console().print(Text(message))
+
+
+def show_table(table: Table) -> None:
+    """A result, on standard output."""
+    from rich.console import Console
+
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def progress(what: str, unit: str = "frames", *, quiet: bool = False) -> Iterator[OnStep]:
+    """A progress bar with `unit`s per second and time left, as a function of (done, total) to call after each step.
+
+    Where standard error is no terminal (a log file, CI), no bar is drawn.
+    """
+    if quiet or not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=error_console(), transient=True) as bar:
+        task = bar.add_task(what, total=None, rate="")
+
+        def on_step(done: int, total: int) -> None:
+            speed = bar.tasks[task].speed
+            rate = f"{speed:.1f} {unit}/s" if speed else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield on_step
