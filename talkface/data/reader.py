@@ -1,0 +1,110 @@
+"""Reading preprocessed clips. Needs numpy and OpenCV alone: no librosa, no ffmpeg, no face model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from talkface.config import data_root
+from talkface.data.clip import Clip, unpack
+from talkface.data.shards import DATASET, FORMAT, INDEX, read_lines, read_members, shard_indexes
+from talkface.errors import TalkfaceError
+
+SPLITS = ("train", "val", "test")
+
+WHERE_TO_GET = {
+    "lrw": "LRW comes from https://www.robots.ox.ac.uk/~vgg/data/lip_reading/lrw1.html (BBC's agreement).",
+    "grid": "GRID comes from https://zenodo.org/records/3625687 (CC BY 4.0).",
+}
+
+
+class ClipDataset:
+    """The clips of a data set, in a fixed order. `dataset[i]` reads one clip from disk: one seek, one read.
+
+    Holds no open files, so it can be handed to the workers of a DataLoader.
+
+    Args:
+        root: the folder that `talkface preprocess` wrote.
+        lines: lines of its index, one for each clip.
+    """
+
+    def __init__(self, root: Path, lines: list[dict]) -> None:
+        self.root = Path(root)
+        self._lines = lines
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def __getitem__(self, i: int) -> Clip:
+        line = self._lines[i]
+        return unpack(read_members(self.root, line), line.get("av_offset", 0.0))
+
+    def __iter__(self) -> Iterator[Clip]:
+        return (self[i] for i in range(len(self)))
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each clip."""
+        return [line["name"] for line in self._lines]
+
+    @property
+    def speakers(self) -> list[str]:
+        """The speaker of each clip, "" where unknown."""
+        return [line["speaker"] for line in self._lines]
+
+    @property
+    def lengths(self) -> list[int]:
+        """The number of frames of each clip, known without reading it."""
+        return [line["frames"] for line in self._lines]
+
+    def select(self, indices: list[int]) -> ClipDataset:
+        """A data set of these clips alone, in this order."""
+        return ClipDataset(self.root, [self._lines[i] for i in indices])
+
+
+def open_dataset(name_or_dir: str | Path, split: str | None = None) -> ClipDataset:
+    """Open a preprocessed data set.
+
+    Args:
+        name_or_dir: a name, looked up below $TALKFACE_DATA (default ./data), or the folder itself.
+        split: train, val or test; None for all.
+
+    Raises:
+        TalkfaceError: there is no such data set, it is unfinished, or the split is empty.
+    """
+    root = _find(name_or_dir)
+    facts = json.loads((root / DATASET).read_text(encoding="utf-8"))
+    if facts["format"] > FORMAT:
+        raise TalkfaceError(
+            f"{root} was written by a newer talkface (clip format {facts['format']}; this one reads up to {FORMAT}).",
+            "Update talkface, or preprocess the data set again.",
+        )
+    lines = read_lines(root / INDEX)
+    chosen = [line for line in lines if split in (None, line["split"])]
+    if not chosen:
+        counts = ", ".join(f"{name} {sum(line['split'] == name for line in lines)}" for name in SPLITS)
+        raise TalkfaceError(
+            f"{root} has no clips{f' of split {split!r}' if split else ''} (it has {counts}).",
+            f"Run talkface preprocess with --split {split} on its videos."
+            if split
+            else "See its manifest.jsonl for why.",
+        )
+    return ClipDataset(root, chosen)
+
+
+def _find(name_or_dir: str | Path) -> Path:
+    candidates = [data_root() / name_or_dir, Path(name_or_dir)]
+    for root in candidates:
+        if (root / DATASET).is_file() and (root / INDEX).is_file():
+            return root
+    name = str(name_or_dir)
+    known = name in WHERE_TO_GET
+    command = f"talkface preprocess --data {name if known else 'folder'} --source DIR"
+    command += "" if known else f" --out {candidates[0]}"
+    if any(shard_indexes(root) for root in candidates):
+        raise TalkfaceError(f"The preprocessing of {name} has not finished.", f"Run the same command again: {command}")
+    raise TalkfaceError(
+        f"No preprocessed data set {name!r} in {data_root().resolve()}.",
+        f"{WHERE_TO_GET[name]} Then run: {command}" if known else f"Run: {command}",
+    )

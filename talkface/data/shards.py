@@ -1,0 +1,129 @@
+"""Shards on disk: WebDataset-style tar files, each with an index beside it that says where every clip lies.
+
+    <data set>/shards/train-00003.tar     the clips of one unit of work, members of a clip side by side
+    <data set>/shards/train-00003.jsonl   one line for each source video of the unit: where its clip lies, or why it was
+                                          skipped. Its appearance commits the shard: it is renamed into place last
+    <data set>/index.jsonl                the lines of all kept clips, sorted: what the reader reads
+    <data set>/dataset.json               format, name, counts, sound offset
+
+The format is plain tar (POSIX ustar/pax), so `webdataset`, `tar` and object stores read it as it is. It is written with
+Python's own tarfile: webdataset's ShardWriter tells no byte offsets, which seek-and-read needs, and stamps members with
+the time of day, while here the same clips must give the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from talkface.data.clip import Clip, pack
+from talkface.errors import TalkfaceError
+
+FORMAT = 1
+SHARDS = "shards"
+INDEX = "index.jsonl"
+DATASET = "dataset.json"
+
+
+class ShardWriter:
+    """Writes one shard and its index; both appear under their names only when it is left without an exception.
+
+    Args:
+        root: folder of the data set.
+        stem: name of the shard without suffix, as in "train-00003".
+    """
+
+    def __init__(self, root: Path, stem: str) -> None:
+        self.stem = stem
+        folder = Path(root) / SHARDS
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tar_path, self.index_path = folder / f"{stem}.tar", folder / f"{stem}.jsonl"
+        self._temporary = self.tar_path.with_suffix(".tar.part")
+        self._lines: list[dict] = []
+
+    def __enter__(self) -> ShardWriter:
+        self._file = self._temporary.open("wb")
+        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+        return self
+
+    def add(self, clip: Clip, **facts) -> None:
+        """Append a clip; `facts` go into its line of the index as they are."""
+        start, data = self._file.tell(), []
+        for suffix, content in pack(clip):
+            member = tarfile.TarInfo(f"{clip.name}.{suffix}")
+            member.size = len(content)
+            self._tar.addfile(member)
+            data.append([self._file.tell() - start, len(content)])
+            self._file.write(content)
+            self._file.write(b"\0" * (-len(content) % tarfile.BLOCKSIZE))
+            self._tar.offset = self._file.tell()
+        where = {"shard": f"{SHARDS}/{self.stem}.tar", "offset": start, "data": data, "frames": len(clip)}
+        about = {"name": clip.name, "split": clip.split, "speaker": clip.speaker, "source": clip.source}
+        self._lines.append({**about, **facts, **where})
+
+    def skip(self, **facts) -> None:
+        """Note a source video that gave no clip."""
+        self._lines.append(facts)
+
+    def __exit__(self, kind, error, trace) -> None:
+        if kind is None:
+            self._tar.close()
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        self._file.close()
+        if kind is not None:
+            self._temporary.unlink(missing_ok=True)
+            return
+        self._temporary.replace(self.tar_path)
+        write_lines(self.index_path, self._lines)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file so that readers see the old one or the new one, never a part."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
+    with temporary.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_lines(path: Path, rows: Iterable[dict]) -> None:
+    """Write JSON lines atomically."""
+    write_text(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+
+
+def read_lines(path: Path) -> list[dict]:
+    """Read JSON lines."""
+    with path.open(encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def shard_indexes(root: Path) -> list[Path]:
+    """The indexes of all finished shards of a data set, sorted."""
+    return sorted(path for path in (Path(root) / SHARDS).glob("*.jsonl") if not path.name.startswith("."))
+
+
+def read_members(root: Path, line: dict) -> list[bytes]:
+    """The contents of a clip's members, read in one go.
+
+    Args:
+        root: folder of the data set.
+        line: the clip's line of the index.
+
+    Raises:
+        TalkfaceError: the shard is shorter than its index says.
+    """
+    end = sum(line["data"][-1])
+    with (root / line["shard"]).open("rb") as file:
+        file.seek(line["offset"])
+        block = file.read(end)
+    if len(block) < end:
+        raise TalkfaceError(
+            f"{root / line['shard']} ends at byte {line['offset'] + len(block)}, inside clip {line['name']}.",
+            "Copy the data set again, or delete the shard with its .jsonl and run talkface preprocess again.",
+        )
+    return [block[offset : offset + size] for offset, size in line["data"]]

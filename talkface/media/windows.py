@@ -1,0 +1,54 @@
+"""From MFCC steps to the windows that networks hear: numpy alone, so that training needs no audio library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+
+from talkface.config import FPS, MEL_BANDS, MFCC_COEFFS, MFCC_STEPS, STEPS_PER_SECOND
+from talkface.media.timing import exact_rate
+
+FLOOR, CEILING = -50.0, 15.0  # dB relative to the level of the speech
+MFCC_SCALE = 50.0  # brings the coefficients to the order of one
+
+SILENCE = np.zeros(MFCC_COEFFS, np.float32)
+"""float32 (13,): the MFCC of a step with every mel band at the floor; it also stands before and after a sound."""
+SILENCE[0] = FLOOR * MEL_BANDS**0.5 / MFCC_SCALE
+
+
+def mfcc_windows(
+    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, offset: float = 0.0, first: int = 0
+) -> np.ndarray:
+    """The 20 steps of sound about each video frame (paper 4.1).
+
+    The window of frame i holds the steps c - 10 .. c + 9, where c = round(100 ((i + 0.5) / fps + offset)) is the step
+    in the middle of the frame. Steps before and after the sound are silence.
+
+    Args:
+        mfcc: float32 (steps, 13), 100 a second.
+        frames: how many windows.
+        fps: frames per second.
+        offset: seconds by which the sound is taken later (positive where the sound lags behind the picture).
+        first: the first frame, for those who make the windows of a long recording piece by piece.
+
+    Returns:
+        float32 (frames, 20, 13).
+    """
+    rate = exact_rate(fps)
+    frame = np.arange(first, first + frames)
+    centre = STEPS_PER_SECOND * ((2 * frame + 1) * rate.denominator / (2 * rate.numerator) + offset)
+    step = np.floor(centre + 0.5 + 1e-9).astype(np.int64)[:, None] + np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
+    inside = (step >= 0) & (step < len(mfcc))
+    windows = mfcc[np.clip(step, 0, len(mfcc) - 1)]
+    windows[~inside] = SILENCE
+    return windows.astype(np.float32, copy=False)
+
+
+def iterate_windows(
+    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, offset: float = 0.0, batch: int = 256
+) -> Iterator[np.ndarray]:
+    """The windows of `mfcc_windows`, each (20, 13), made `batch` at a time: for an hour of speech in little memory."""
+    for first in range(0, frames, batch):
+        yield from mfcc_windows(mfcc, min(batch, frames - first), fps, offset, first)
