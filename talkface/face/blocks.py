@@ -1,0 +1,36 @@
+"""The one building block of MediaPipe's face networks, and TensorFlow's way of padding."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def pad_like_tensorflow(x: Tensor, kernel: int, stride: int) -> Tensor:
+    """Pad (N, C, H, W) as TensorFlow's SAME does: where the padding is odd, the larger half goes right and below."""
+    height, width = (max(kernel - (size % stride or stride), 0) for size in x.shape[2:])
+    return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
+
+
+class DepthwiseBlock(nn.Module):
+    """Depthwise 3x3 and pointwise convolution beside a shortcut: BlazeFace's block.
+
+    Where the shortcut must shrink or widen, it is max-pooled and gets channels of zeros.
+    """
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, prelu: bool = True) -> None:
+        super().__init__()
+        self.stride = stride
+        self.widen = outputs - inputs
+        self.depthwise = nn.Conv2d(inputs, inputs, 3, stride, padding=1 if stride == 1 else 0, groups=inputs)
+        self.pointwise = nn.Conv2d(inputs, outputs, 1)
+        self.activation = nn.PReLU(outputs) if prelu else nn.ReLU()
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = x
+        if self.stride == 2:
+            shortcut = F.max_pool2d(x, 2)
+            x = pad_like_tensorflow(x, 3, 2)
+        if self.widen:
+            shortcut = F.pad(shortcut, (0, 0, 0, 0, 0, self.widen))
+        return self.activation(shortcut + self.pointwise(self.depthwise(x)))
