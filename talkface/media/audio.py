@@ -9,9 +9,8 @@ The recording is decoded and analysed as a stream: an hour of it is never in mem
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 
 import ffmpeg
@@ -19,12 +18,10 @@ import librosa
 import numpy as np
 
 from talkface.config import (
-    FPS,
     MEL_BANDS,
     MFCC_COEFFS,
     MFCC_FFT,
     MFCC_HOP,
-    MFCC_STEPS,
     MFCC_WINDOW,
     SPEECH_RATE,
     STEPS_PER_SECOND,
@@ -32,15 +29,14 @@ from talkface.config import (
 from talkface.errors import TalkfaceError
 from talkface.media.ffmpeg import Running, file_url, start
 from talkface.media.files import existing_file
-from talkface.media.timing import exact_rate, frame_count
+from talkface.media.timing import frame_count
+from talkface.media.windows import CEILING, FLOOR, MFCC_SCALE, SILENCE, iterate_windows, mfcc_windows
 
 __all__ = ["SILENCE", "Speech", "frame_count", "iterate_windows", "load_speech", "mfcc_windows", "speech_energy"]
 
 SILENT_LEVEL = -75.0  # dB: a recording whose loudest speech is below this is silence altogether
-FLOOR, CEILING = -50.0, 15.0  # dB relative to the level of the speech
 SPEECH_SPAN = 30.0  # dB below the loudest tenth of a second: what is softer does not count for the level
 LEVEL_PERCENTILE = 95
-MFCC_SCALE = 50.0  # brings the coefficients to the order of one
 
 ENERGY_RATE = 16_000  # Hz
 ENERGY_HOP = ENERGY_RATE // STEPS_PER_SECOND
@@ -51,14 +47,12 @@ ENERGY_FLOOR = 1e-10
 
 BLOCK = 1 << 16  # samples decoded at a time
 TINY = 1e-13  # power; below the floor of the softest speech that is not silence
+LOWEST_RATE = 2000  # Hz: less is a broken header
+NO_SOUND = "matches no streams"  # ffmpeg's words for it
 # What makes the decoder respect the timestamps: gaps, and a sound that begins after the picture, become silence.
-KEEP_TIME = "aresample=async=1:first_pts=0"
+KEEP_TIME = "aresample=async=1"
+FROM_ZERO = ":first_pts=0"
 COUNT_SAMPLES = "astats=measure_perchannel=none:measure_overall=Number_of_samples"
-
-
-SILENCE = np.zeros(MFCC_COEFFS, np.float32)
-"""float32 (13,): the MFCC of a step with every mel band at the floor; it also stands before and after a sound."""
-SILENCE[0] = FLOOR * MEL_BANDS**0.5 / MFCC_SCALE
 
 
 @dataclass(frozen=True)
@@ -66,7 +60,7 @@ class Speech:
     """A recording as the networks hear it."""
 
     mfcc: np.ndarray
-    """float32 (steps, 13): MFCC of the speech brought to one level, of the order of one; step t is centred on t x 10 ms."""
+    """float32 (steps, 13): MFCC of the speech brought to one level, of order one; step t is centred on t x 10 ms."""
 
     duration: float
     """Seconds of sound, counted in samples of the recording itself, from time zero of the file."""
@@ -91,60 +85,13 @@ def load_speech(path: str | Path) -> Speech:
     Raises:
         TalkfaceError: no such file, no sound in it, or it cannot be decoded.
     """
-    source = existing_file(path, "a recording")
-    samples = 0
-
-    def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        nonlocal samples
-        for block in blocks:
-            samples += len(block)
-            yield block
-
-    with _decoder(source, SPEECH_RATE) as decoder:
-        bands = [_decibels(mel_power(piece)) for piece in _centred(counted(_blocks(decoder)), MFCC_FFT, MFCC_HOP)]
-        _check_end(decoder, Path(path), samples)
-        sample_rate, channels = _recorded_as(decoder.said)
-        duration = _exact_duration(decoder.said, sample_rate, samples)
+    bands, samples, said = _listen(path, SPEECH_RATE, MFCC_FFT, MFCC_HOP, lambda piece: _decibels(mel_power(piece)))
+    sample_rate, channels = _recorded_as(said)
     level = speech_level(np.concatenate([piece.max(axis=1) for piece in bands]))
     for index, piece in enumerate(bands):  # in place, so that an hour is not held twice
         bands[index] = _coefficients(_levelled(piece, level))
+    duration = _exact_duration(said, sample_rate, samples)
     return Speech(np.concatenate(bands), duration, level, Path(path), sample_rate, channels)
-
-
-def mfcc_windows(
-    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, offset: float = 0.0, first: int = 0
-) -> np.ndarray:
-    """The 20 steps of sound about each video frame (paper 4.1).
-
-    The window of frame i holds the steps c - 10 .. c + 9, where c = round(100 ((i + 0.5) / fps + offset)) is the step
-    in the middle of the frame. Steps before and after the sound are silence.
-
-    Args:
-        mfcc: float32 (steps, 13), 100 a second.
-        frames: how many windows.
-        fps: frames per second.
-        offset: seconds by which the sound is taken later (positive where the sound lags behind the picture).
-        first: the first frame, for those who make the windows of a long recording piece by piece.
-
-    Returns:
-        float32 (frames, 20, 13).
-    """
-    rate = exact_rate(fps)
-    frame = np.arange(first, first + frames)
-    centre = STEPS_PER_SECOND * ((2 * frame + 1) * rate.denominator / (2 * rate.numerator) + offset)
-    step = np.floor(centre + 0.5 + 1e-9).astype(np.int64)[:, None] + np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
-    inside = (step >= 0) & (step < len(mfcc))
-    windows = mfcc[np.clip(step, 0, len(mfcc) - 1)]
-    windows[~inside] = SILENCE
-    return windows.astype(np.float32, copy=False)
-
-
-def iterate_windows(
-    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, offset: float = 0.0, batch: int = 256
-) -> Iterator[np.ndarray]:
-    """The windows of `mfcc_windows`, each (20, 13), made `batch` at a time: for an hour of speech in little memory."""
-    for first in range(0, frames, batch):
-        yield from mfcc_windows(mfcc, min(batch, frames - first), fps, offset, first)
 
 
 def speech_energy(path: str | Path) -> np.ndarray:
@@ -153,16 +100,16 @@ def speech_energy(path: str | Path) -> np.ndarray:
     Raises:
         TalkfaceError: as `load_speech`.
     """
+    energy, _, _ = _listen(path, ENERGY_RATE, ENERGY_FFT, ENERGY_HOP, band_energy)
+    return np.concatenate(energy)
+
+
+def band_energy(sound: np.ndarray) -> np.ndarray:
+    """Energy from 200 to 3500 Hz at each whole window of 16 kHz `sound`, in dB, float32 (steps,); nothing is padded."""
     low, high = (round(edge * ENERGY_FFT / ENERGY_RATE) for edge in ENERGY_BAND)
-    energy = []
-    with _decoder(existing_file(path, "a recording"), ENERGY_RATE) as decoder:
-        for piece in _centred(_blocks(decoder), ENERGY_FFT, ENERGY_HOP):
-            spectrum = librosa.stft(
-                piece, n_fft=ENERGY_FFT, hop_length=ENERGY_HOP, win_length=ENERGY_WINDOW, center=False
-            )
-            energy.append((np.abs(spectrum[low : high + 1]) ** 2).sum(axis=0))
-        _check_end(decoder, Path(path), len(energy))
-    return (10 * np.log10(np.maximum(np.concatenate(energy), ENERGY_FLOOR))).astype(np.float32)
+    spectrum = librosa.stft(sound, n_fft=ENERGY_FFT, hop_length=ENERGY_HOP, win_length=ENERGY_WINDOW, center=False)
+    energy = (np.abs(spectrum[low : high + 1]) ** 2).sum(axis=0)
+    return 10 * np.log10(np.maximum(energy, ENERGY_FLOOR), dtype=np.float32)
 
 
 def mel_power(sound: np.ndarray) -> np.ndarray:
@@ -180,7 +127,7 @@ def mel_power(sound: np.ndarray) -> np.ndarray:
 
 
 def speech_level(loudest: np.ndarray) -> float:
-    """The level of the speech in dB: the 95th percentile of the loudest mel band over the steps in which someone speaks.
+    """The level of the speech in dB: the 95th percentile of the loudest mel band while someone speaks.
 
     Steps softer by 30 dB than the loudest tenth of a second are pauses and do not count: two seconds of speech in a
     silent minute have the level of two seconds of speech alone.
@@ -210,10 +157,42 @@ def _coefficients(decibels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(mfcc.T / MFCC_SCALE, dtype=np.float32)
 
 
-def _decoder(source: Path, rate: int) -> Running:
-    """An ffmpeg that decodes the first sound stream to float32 mono of `rate`. swr, as every ffmpeg has it."""
-    chain = f"{KEEP_TIME},{COUNT_SAMPLES},aresample={rate}:filter_size=64"
-    return start(ffmpeg.input(file_url(source)).output("pipe:1", map="0:a:0", af=chain, ac=1, format="f32le"))
+def _listen(
+    path: str | Path, rate: int, fft: int, hop: int, analyse: Callable[[np.ndarray], np.ndarray]
+) -> tuple[list[np.ndarray], int, list[str]]:
+    """Decode and `analyse` piece by piece: the results, the samples decoded at `rate`, and what ffmpeg said."""
+    source = existing_file(path, "a recording")
+    results, samples, said = _decode(source, KEEP_TIME + FROM_ZERO, rate, fft, hop, analyse)
+    if len(_sample_counts(said)) > 1:
+        # Where the format changes on the way (joined mp3 files), ffmpeg starts its filters anew, and each start would
+        # put silence in place of all that came before.
+        results, samples, said = _decode(source, KEEP_TIME, rate, fft, hop, analyse)
+    _check_sound(Path(path), samples, said)
+    return results, samples, said
+
+
+def _decode(
+    source: Path, keep_time: str, rate: int, fft: int, hop: int, analyse: Callable[[np.ndarray], np.ndarray]
+) -> tuple[list[np.ndarray], int, list[str]]:
+    samples = 0
+
+    def counted(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        nonlocal samples
+        for block in blocks:
+            samples += len(block)
+            yield block
+
+    # The resampler is swr, which every ffmpeg has, so that the features do not depend on the ffmpeg at hand.
+    chain = f"{keep_time},{COUNT_SAMPLES},aresample={rate}:filter_size=64"
+    graph = ffmpeg.input(file_url(source)).output("pipe:1", map="0:a:0", af=chain, ac=1, format="f32le")
+    with start(graph) as decoder:
+        results = [analyse(piece) for piece in _centred(counted(_blocks(decoder)), fft, hop)]
+        if decoder.finish() and not any(NO_SOUND in line for line in decoder.said):
+            raise TalkfaceError(
+                f"{source.name} cannot be decoded as sound: {decoder.reason()}.",
+                "Play it to check that it is whole, or convert it to wav.",
+            )
+        return results, samples, decoder.said
 
 
 def _blocks(decoder: Running) -> Iterator[np.ndarray]:
@@ -239,26 +218,28 @@ def _centred(blocks: Iterable[np.ndarray], fft: int, hop: int) -> Iterator[np.nd
         yield held
 
 
-def _check_end(decoder: Running, path: Path, decoded: int) -> None:
-    status = decoder.finish()
-    if any("matches no streams" in line for line in decoder.said):
+def _check_sound(path: Path, samples: int, said: list[str]) -> None:
+    if any(NO_SOUND in line for line in said):
         raise TalkfaceError(
-            f"{path} holds no sound.", "Give a recording of speech: wav, mp3, m4a, flac, ogg, or a video."
+            f"{path.name} holds no sound.", "Give a recording of speech: wav, mp3, m4a, flac, ogg, or a video."
         )
-    if status:
+    if not samples:
         raise TalkfaceError(
-            f"{path} cannot be decoded as sound: {decoder.reason()}.",
-            "Play it to check that it is whole, or convert it to wav.",
+            f"{path.name} holds no sound, or less than a hundredth of a second.", "Record or export it again."
         )
-    if not decoded:
-        raise TalkfaceError(f"{path} holds no sound: 0 samples.", "Record or export it again.")
+    sample_rate, _ = _recorded_as(said)
+    if sample_rate < LOWEST_RATE:
+        raise TalkfaceError(
+            f"{path.name} says that it holds {sample_rate} samples a second; speech needs at least {LOWEST_RATE}.",
+            "Its header is wrong: export it again.",
+        )
 
 
 def _recorded_as(said: list[str]) -> tuple[int, int]:
     """Sample rate and channels of the decoded stream: the line after "Stream mapping" tells which one it is."""
     used = next((found[1] for line in said if (found := re.search(r"Stream #(\d+:\d+) -> #0:0", line))), "0:0")
     for line in said:
-        found = re.search(rf"Stream #{used}\D.*: Audio: .*?, (\d+) Hz, ([^,]+)", line)
+        found = re.search(rf"Stream #{used}\b.*\bAudio: .*?, (\d+) Hz, ([^,]+)", line)
         if found:
             return int(found[1]), _channels(found[2])
     return SPEECH_RATE, 1
@@ -274,6 +255,10 @@ def _channels(layout: str) -> int:
 def _exact_duration(said: list[str], sample_rate: int, samples: int) -> float:
     """Seconds of sound: from the count of recorded samples, for 5 kHz samples may round a frame too many into being."""
     rough = samples / SPEECH_RATE
-    counts = [float(found[1]) for line in said if (found := re.search(r"Number of samples: ([\d.]+)", line))]
-    exact = sum(counts) / sample_rate
+    exact = sum(_sample_counts(said)) / sample_rate
     return exact if abs(exact - rough) < 2 / SPEECH_RATE else rough
+
+
+def _sample_counts(said: list[str]) -> list[float]:
+    """Samples that went through the decoder's filters, each time that they were set up."""
+    return [float(found[1]) for line in said if (found := re.search(r"Number of samples: ([\d.]+)", line))]

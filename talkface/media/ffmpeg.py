@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections import deque
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -19,7 +20,15 @@ import ffmpeg
 from talkface.errors import TalkfaceError
 
 KEPT_LINES = 400  # of what ffmpeg says at its start, and again at its end
-SYSTEM_ERRORS = tuple(os.strerror(code) for code in sorted(errno.errorcode))
+DISK_REFUSES = [
+    os.strerror(code)
+    for code in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EIO, errno.ENAMETOOLONG)
+]
+# How the lines begin that follow every failure and tell nothing new.
+GENERIC = re.compile(
+    r"(Error opening (in|out)put( files?)?|Error while opening decoder|Task finished with error code: -?\d+|Terminating"
+    r"|Conversion failed|Nothing was written|Could not open encoder)\b[!:]?\s*"
+)
 
 
 @functools.cache
@@ -39,7 +48,7 @@ def ffmpeg_exe() -> str:
     except (ImportError, RuntimeError) as error:
         raise TalkfaceError(
             f"No ffmpeg found: none on PATH, and imageio-ffmpeg brings none for this machine ({error}).",
-            "Install ffmpeg (apt install ffmpeg, brew install ffmpeg), or: pip install --force-reinstall imageio-ffmpeg",
+            "Install ffmpeg (apt install ffmpeg, brew install ffmpeg) or run pip install imageio-ffmpeg.",
         ) from error
 
 
@@ -104,10 +113,8 @@ class Running:
     def finish(self) -> int:
         """Wait for the end; the exit status. Closes stdin, so that ffmpeg knows that no more comes."""
         if self.stdin is not None:
-            try:
+            with suppress(OSError):  # it died before it had read everything: the exit status tells
                 self.stdin.close()
-            except OSError:
-                pass  # it died before it had read everything: the exit status tells
         status = self._process.wait()
         self._listener.join()
         return status
@@ -124,20 +131,17 @@ class Running:
         self._process.wait()
         for stream in (self.stdin, self.stdout):
             if stream is not None:
-                try:
+                with suppress(OSError):  # bytes that were still to go to the ffmpeg that is no more
                     stream.close()
-                except OSError:
-                    pass  # bytes that were still to go to the ffmpeg that is no more
         self._listener.join()
 
 
 def failure_reason(said: list[str]) -> str:
-    """The most telling line of what ffmpeg said: the last that names an error of the system, or else the last complaint."""
+    """The most telling of what ffmpeg said: what the disk refuses, or else its last complaint that is not generic."""
     lines = [re.sub(r"^(\[[^\]]*\] ?)+", "", line).strip() for line in said]
-    for line in reversed(lines):
-        for words in SYSTEM_ERRORS:
-            if words in line:
-                return words
-    complaints = [line for line in lines if re.search(r"invalid|error|not |no |fail|unknown|unsupported", line, re.I)]
-    telling = [line for line in complaints if not re.match(r"Conversion failed|Error opening (in|out)put file", line)]
-    return (telling or complaints or lines or [""])[-1].removeprefix("Error opening input: ")
+    for words in DISK_REFUSES:
+        if any(words in line for line in lines):
+            return words
+    complaints = [line for line in lines if re.search(r"invalid|error|\bnot?\b|fail|unknown|unsupported", line, re.I)]
+    telling = [line for line in complaints if not GENERIC.match(line)]
+    return GENERIC.sub("", (telling or complaints or lines or [""])[-1]).rstrip(".")

@@ -1,0 +1,313 @@
+"""Speech from any recording: the MFCC that librosa gives, at one level, in step with the frames."""
+
+import struct
+import subprocess
+import sys
+from fractions import Fraction
+
+import librosa
+import numpy as np
+import pytest
+
+from talkface.errors import TalkfaceError
+from talkface.media import audio
+from talkface.media.audio import SILENCE, iterate_windows, load_speech, mfcc_windows, speech_energy
+from talkface.media.ffmpeg import ffmpeg_exe
+from talkface.media.timing import exact_rate, frame_count
+
+
+def voice(seconds: float, rate: int = 5000, pitch: float = 120.0, seed: int = 0) -> np.ndarray:
+    """Something like speech: harmonics of a pitch, in syllables, with a little noise. float32 in [-1, 1]."""
+    time = np.arange(round(seconds * rate)) / rate
+    harmonics = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 12))
+    noise = np.random.default_rng(seed).normal(size=len(time))
+    return (0.2 * (np.sin(2 * np.pi * 3 * time) ** 2) * (harmonics + 0.1 * noise)).astype(np.float32)
+
+
+def wav_bytes(sound: np.ndarray, rate: int, channels: int = 1, lies: dict[str, int] | None = None) -> bytes:
+    """A wav of float32 or int16 samples; `lies` are put in its header instead of what is true."""
+    data = np.ascontiguousarray(sound).tobytes()
+    width = sound.dtype.itemsize
+    true = {"size": len(data), "rate": rate, "channels": channels, "kind": 3 if sound.dtype.kind == "f" else 1}
+    said = true | (lies or {})
+    frame = channels * width
+    head = struct.pack("<IHHII", 16, said["kind"], said["channels"], said["rate"], rate * frame)
+    head += struct.pack("<HH", frame, 8 * width)
+    size = min(said["size"], 0xFFFFFFFF)
+    return (
+        b"RIFF"
+        + struct.pack("<I", min(36 + size, 0xFFFFFFFF))
+        + b"WAVEfmt "
+        + head
+        + b"data"
+        + struct.pack("<I", size)
+        + data
+    )
+
+
+def save_wav(path, sound, rate=5000, channels=1, lies=None):
+    path.write_bytes(wav_bytes(sound, rate, channels, lies))
+    return path
+
+
+def pcm16(sound: np.ndarray) -> np.ndarray:
+    return np.round(sound * 32767).astype("<i2")
+
+
+def convert(source, target, *options):
+    command = [ffmpeg_exe(), "-v", "error", "-y", "-i", f"file:{source}", *options, f"file:{target}"]
+    subprocess.run(command, check=True)
+    return target
+
+
+def mfcc_at_once(sound: np.ndarray) -> np.ndarray:
+    """The features written down a second time, all at once, straight from librosa: (steps, 13)."""
+    power = librosa.feature.melspectrogram(y=sound, sr=5000, n_fft=256, hop_length=50, win_length=125, n_mels=26)
+    decibels = 10 * np.log10(np.maximum(power, 1e-13))
+    loudest = decibels.max(axis=0)
+    spoken = loudest[loudest >= np.sort(loudest)[-min(10, len(loudest))] - 30]
+    decibels = np.clip(decibels - np.percentile(spoken, 95), -50, 15)
+    return librosa.feature.mfcc(S=decibels, n_mfcc=13).T / 50
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=256 is too large")
+@pytest.mark.parametrize("seconds", [0.05, 1.0, 1.2345, 30.0])
+def test_mfcc_read_in_blocks_are_those_of_the_whole_sound_at_once(tmp_path, seconds):
+    sound = voice(seconds)
+    speech = load_speech(save_wav(tmp_path / "speech.wav", sound))
+    assert speech.mfcc.shape == (1 + len(sound) // 50, 13)
+    assert speech.mfcc.dtype == np.float32
+    np.testing.assert_allclose(speech.mfcc, mfcc_at_once(sound), atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=256 is too large")  # librosa, about sounds shorter than a window
+@pytest.mark.parametrize("length", [1, 127, 128, 255, 256, 257, 5000, 70_001])
+@pytest.mark.parametrize("block", [1000, 65_536])
+def test_windows_of_the_pieces_are_the_centred_windows_of_the_whole(length, block):
+    sound = np.random.default_rng(length).normal(size=length).astype(np.float32)
+    pieces = list(audio._centred((sound[i : i + block] for i in range(0, length, block)), 256, 50))
+    whole = librosa.feature.melspectrogram(y=sound, sr=5000, n_fft=256, hop_length=50, win_length=125, n_mels=26)
+    np.testing.assert_allclose(np.concatenate([audio.mel_power(p) for p in pieces]), whole.T, rtol=1e-4, atol=1e-9)
+
+
+def test_loudness_does_not_matter(tmp_path):
+    loud, soft = voice(3.0), voice(3.0) * np.float32(10 ** (-30 / 20))
+    a, b = (load_speech(save_wav(tmp_path / f"{i}.wav", x)) for i, x in enumerate((loud, soft)))
+    np.testing.assert_allclose(a.mfcc, b.mfcc, atol=1e-3)
+    assert a.level_db - b.level_db == pytest.approx(30, abs=0.01)
+
+
+def test_loudness_hardly_matters_after_rounding_to_16_bits(tmp_path):
+    loud, soft = pcm16(voice(3.0)), pcm16(voice(3.0) * 0.0316)
+    a, b = (load_speech(save_wav(tmp_path / f"{i}.wav", x)) for i, x in enumerate((loud, soft)))
+    assert np.median(np.abs(a.mfcc - b.mfcc)) < 2e-3
+    assert np.abs(a.mfcc - b.mfcc).max() < 0.2
+
+
+def test_a_long_pause_does_not_raise_the_level_of_a_short_sentence(tmp_path):
+    hiss = np.random.default_rng(1).normal(size=60 * 5000).astype(np.float32) * 1e-3
+    late = hiss.copy()
+    late[-2 * 5000 :] += voice(2.0)
+    alone = load_speech(save_wav(tmp_path / "alone.wav", voice(2.0) + hiss[-2 * 5000 :]))
+    paused = load_speech(save_wav(tmp_path / "paused.wav", late))
+    assert paused.level_db == pytest.approx(alone.level_db, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "sound", [np.zeros(5000, "<i2"), np.tile([1, -1], 2500).astype("<i2")], ids=["zeros", "dither"]
+)
+def test_digital_silence_and_the_faintest_noise_are_silence(tmp_path, sound):
+    speech = load_speech(save_wav(tmp_path / "silence.wav", sound))
+    assert np.abs(speech.mfcc - SILENCE).max() < 1e-5
+
+
+def test_silence_is_every_band_at_the_floor():
+    np.testing.assert_allclose(
+        SILENCE, librosa.feature.mfcc(S=np.full((26, 1), -50.0), n_mfcc=13)[:, 0] / 50, atol=1e-6
+    )
+
+
+def test_samples_that_are_no_numbers_are_heard_as_silence(tmp_path):
+    sound = voice(1.0)
+    sound[2000:2100] = np.nan
+    sound[3000] = np.inf
+    assert np.isfinite(load_speech(save_wav(tmp_path / "nan.wav", sound)).mfcc).all()
+
+
+@pytest.mark.parametrize("rate,channels", [(8000, 1), (16_000, 1), (44_100, 2), (48_000, 6), (11_025, 1), (96_000, 2)])
+def test_rate_and_channels_do_not_change_what_is_heard(tmp_path, rate, channels):
+    sound = np.repeat(voice(1.5, rate)[:, None], channels, axis=1)
+    speech = load_speech(save_wav(tmp_path / "speech.wav", sound, rate, channels))
+    assert (speech.sample_rate, speech.channels) == (rate, channels)
+    assert speech.duration == pytest.approx(len(sound) / rate, abs=1e-9)
+    reference = load_speech(save_wav(tmp_path / "mono.wav", voice(1.5, rate), rate)).mfcc
+    assert np.median(np.abs(speech.mfcc - reference)) < 0.02
+
+
+@pytest.mark.parametrize("ending", ["mp3", "m4a", "flac", "ogg", "mka", "aif"])
+def test_every_usual_format_is_heard_alike(tmp_path, ending):
+    source = save_wav(tmp_path / "speech.wav", pcm16(voice(2.0, 44_100)), 44_100)
+    speech, original = load_speech(convert(source, tmp_path / f"speech.{ending}")), load_speech(source)
+    assert speech.duration == pytest.approx(2.0, abs=0.03)
+    assert speech.sample_rate == 44_100
+    steps = min(len(speech.mfcc), len(original.mfcc))
+    loudness = [x.mfcc[:steps, 0] - x.mfcc[:steps, 0].mean() for x in (speech, original)]
+    assert np.corrcoef(*loudness)[0, 1] > 0.98
+    lags = [np.dot(loudness[0][10:-10], loudness[1][10 + lag : steps - 10 + lag]) for lag in range(-5, 6)]
+    assert np.argmax(lags) == 5  # in step to the 10 ms
+
+
+@pytest.mark.parametrize(
+    "name", ['-my "speech" é.WAV', "a b's.wav", "sound%03d.wav", "no_ending", "c:d.wav", "$HOME.wav"]
+)
+def test_file_names_are_taken_as_they_are(tmp_path, monkeypatch, name):
+    save_wav(tmp_path / name, voice(0.5))
+    monkeypatch.chdir(tmp_path)
+    assert load_speech(name).duration == pytest.approx(0.5)
+
+
+def test_the_content_decides_and_not_the_ending(tmp_path):
+    assert load_speech(save_wav(tmp_path / "speech.mp3", voice(0.5))).duration == pytest.approx(0.5)
+
+
+def test_joined_recordings_of_different_formats_gain_no_silence(tmp_path):
+    mono = convert(save_wav(tmp_path / "a.wav", voice(1.2, 44_100), 44_100), tmp_path / "a.mp3", "-ac", "1")
+    stereo = convert(save_wav(tmp_path / "b.wav", voice(1.5, 44_100), 44_100), tmp_path / "b.mp3", "-ac", "2")
+    joined = tmp_path / "joined.mp3"
+    joined.write_bytes(mono.read_bytes() + stereo.read_bytes())
+    assert load_speech(joined).duration == pytest.approx(2.7, abs=0.1)
+
+
+def test_a_sound_that_begins_after_its_picture_is_preceded_by_silence(tmp_path):
+    sound = save_wav(tmp_path / "speech.wav", pcm16(voice(1.0, 16_000)), 16_000)
+    video = tmp_path / "late.mkv"
+    options = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=2", "-itsoffset", "0.5", "-i", str(sound)]
+    subprocess.run([ffmpeg_exe(), "-v", "error", *options, "-c:a", "pcm_s16le", str(video)], check=True)
+    speech = load_speech(video)
+    assert speech.duration == pytest.approx(1.5, abs=0.002)
+    np.testing.assert_allclose(speech.mfcc[:45], np.tile(SILENCE, (45, 1)), atol=1e-5)
+    np.testing.assert_allclose(speech.mfcc[55:140], load_speech(sound).mfcc[5:90], atol=0.05)
+
+
+@pytest.mark.parametrize("size", [0, 10**9, 0xFFFFFFFF])
+def test_a_header_that_lies_about_the_length_is_not_believed(tmp_path, size):
+    path = save_wav(tmp_path / "lying.wav", pcm16(voice(2.0, 8000)), 8000, lies={"size": size})
+    assert load_speech(path).duration == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("lies", [{"rate": 0}, {"rate": 1}, {"channels": 0}, {"kind": 99}], ids=str)
+def test_a_header_that_makes_no_sense_is_a_clear_error(tmp_path, lies):
+    path = save_wav(tmp_path / "lying.wav", pcm16(voice(2.0, 8000)), 8000, lies=lies)
+    with pytest.raises(TalkfaceError, match=r"lying\.wav"):
+        load_speech(path)
+
+
+def test_a_recording_that_is_cut_off_is_heard_as_far_as_it_goes(tmp_path):
+    whole = wav_bytes(pcm16(voice(2.0, 8000)), 8000)
+    (tmp_path / "cut.wav").write_bytes(whole[: 44 + 8001])
+    assert load_speech(tmp_path / "cut.wav").duration == pytest.approx(0.5)
+
+
+def test_an_m4a_without_its_index_is_a_clear_error(tmp_path):
+    whole = convert(save_wav(tmp_path / "a.wav", pcm16(voice(3.0, 44_100)), 44_100), tmp_path / "whole.m4a")
+    (tmp_path / "cut.m4a").write_bytes(whole.read_bytes()[:9000])
+    with pytest.raises(TalkfaceError, match=r"cut\.m4a cannot be decoded as sound: moov atom not found"):
+        load_speech(tmp_path / "cut.m4a")
+
+
+def test_what_holds_no_sound_is_named_with_what_is_wrong(tmp_path):
+    save_wav(tmp_path / "nothing.wav", np.zeros(0, "<i2"))
+    (tmp_path / "empty.wav").touch()
+    (tmp_path / "text.wav").write_text("This is a letter and no recording.\n" * 50)
+    video = ["-f", "lavfi", "-i", "color=size=64x64:rate=25:duration=1", str(tmp_path / "mute.mp4")]
+    subprocess.run([ffmpeg_exe(), "-v", "error", *video], check=True)
+    for name, words in {
+        "nothing.wav": "holds no sound",
+        "empty.wav": "is empty",
+        "mute.mp4": "holds no sound",
+        "text.wav": "cannot be decoded as sound",
+        "missing.wav": "There is no file",
+        ".": "is a folder",
+    }.items():
+        with pytest.raises(TalkfaceError, match=words) as error:
+            load_speech(tmp_path / name)
+        assert error.value.fix
+
+
+@pytest.mark.parametrize("fps", [25, Fraction(30_000, 1001), 30, 12.5, 50, 60])
+@pytest.mark.parametrize("offset", [0.0, 0.04, -0.1])
+def test_a_window_is_centred_on_the_middle_of_its_frame(fps, offset):
+    mfcc = np.arange(500, dtype=np.float32)[:, None] * np.ones(13, np.float32)
+    windows = mfcc_windows(mfcc, 100, fps, offset)
+    middle = 100 * ((np.arange(100) + 0.5) / float(fps) + offset)
+    whole = (middle > 10) & (middle < 489)
+    assert windows.shape == (100, 20, 13)
+    assert np.abs(windows[whole, 10, 0] - middle[whole]).max() <= 0.5 + 1e-4
+    np.testing.assert_array_equal(np.diff(windows[whole], axis=1), 1)
+
+
+def test_before_and_after_the_sound_there_is_silence():
+    windows = mfcc_windows(np.ones((8, 13), np.float32), 10)
+    np.testing.assert_array_equal(windows[0, :8], np.tile(SILENCE, (8, 1)))  # frame 0 is centred on step 2
+    np.testing.assert_array_equal(windows[0, 8:16], 1)
+    np.testing.assert_array_equal(windows[9], np.tile(SILENCE, (20, 1)))
+
+
+def test_windows_made_piece_by_piece_are_the_same():
+    mfcc = np.random.default_rng(0).normal(size=(300, 13)).astype(np.float32)
+    pieces = np.stack(list(iterate_windows(mfcc, 77, 29.97, 0.013, batch=10)))
+    np.testing.assert_array_equal(pieces, mfcc_windows(mfcc, 77, 29.97, 0.013))
+
+
+def test_frames_cover_the_sound_and_no_more():
+    assert frame_count(1.2, 25) == 30
+    assert frame_count(1.2 + 1e-12, 25) == 30
+    assert frame_count(1.2001, 25) == 31
+    assert frame_count(0.28, 25) == 7
+    assert frame_count(0.05, 25) == 2
+    assert frame_count(1.001, Fraction(30_000, 1001)) == 30
+    assert frame_count(0.0, 25) == 1
+
+
+@pytest.mark.parametrize(
+    "meant,exact",
+    [
+        (29.97, Fraction(30_000, 1001)),
+        ("23.976", Fraction(24_000, 1001)),
+        (59.94, Fraction(60_000, 1001)),
+        (25, 25),
+        (12.5, Fraction(25, 2)),
+        ("30000/1001", Fraction(30_000, 1001)),
+        (30.0, 30),
+        (23.98, Fraction(24_000, 1001)),
+    ],
+)
+def test_a_frame_rate_is_an_exact_fraction(meant, exact):
+    assert exact_rate(meant) == exact
+
+
+def test_energy_is_that_of_the_band_of_speech(tmp_path):
+    time = np.arange(32_000) / 16_000
+    sound = 0.5 * np.sin(2 * np.pi * 1000 * time) * (time > 1) + 0.5 * np.sin(2 * np.pi * 60 * time)
+    energy = speech_energy(save_wav(tmp_path / "tone.wav", sound.astype(np.float32), 16_000))
+    assert energy.shape == (201,)
+    # A tone of amplitude a in a Hann window of 400 samples: sum over bins |X|^2 = 512 a^2/4 sum(w^2), one side.
+    expected = 10 * np.log10(512 * 0.25 / 4 * (3 / 8) * 400)
+    np.testing.assert_allclose(energy[110:190], expected, atol=0.1)
+    assert energy[10:90].max() < expected - 40
+
+
+def test_two_minutes_need_no_more_memory_than_their_coefficients(tmp_path):
+    code = """
+import resource, sys
+from talkface.media.audio import load_speech
+load_speech(sys.argv[1])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert load_speech(sys.argv[2]).mfcc.shape == (12001, 13)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    pytest.importorskip("resource")
+    short = save_wav(tmp_path / "short.wav", pcm16(voice(20.0, 44_100)), 44_100)
+    minutes = save_wav(tmp_path / "long.wav", np.tile(pcm16(voice(20.0, 44_100)), 6), 44_100)
+    run = subprocess.run([sys.executable, "-c", code, short, minutes], capture_output=True, text=True, check=True)
+    assert int(run.stdout) * (1 if sys.platform == "darwin" else 1024) < 8e6  # as samples at 44.1 kHz: 21 MB
