@@ -1,0 +1,206 @@
+import resource
+import signal
+import subprocess
+import sys
+import time
+import types
+
+import pytest
+from typer.testing import CliRunner
+
+import talkface
+from talkface.cli import app
+from talkface.errors import TalkfaceError
+
+COMMANDS = ["render"]
+
+
+@pytest.fixture
+def run():
+    """The command line in this process."""
+    return lambda *words: CliRunner().invoke(app, [str(word) for word in words], prog_name="talkface")
+
+
+@pytest.fixture
+def rendering(monkeypatch):
+    """A stand-in for `talkface.render` that notes how it was called, or raises."""
+    calls = types.SimpleNamespace(arguments=None, options=None, error=None)
+
+    def render(*arguments, **options):
+        calls.arguments, calls.options = arguments, options
+        if calls.error:
+            raise calls.error
+        return types.SimpleNamespace(
+            out="out.mp4", frames=3, width=2, height=2, frames_per_second=1.0, seconds={"total": 1.0}
+        )
+
+    monkeypatch.setitem(sys.modules, "talkface.render", types.SimpleNamespace(render=render))
+    return calls
+
+
+def python(*words, **options):
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, **options)
+
+
+def test_help_takes_under_half_a_second_of_work():
+    def seconds():
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert python("-m", "talkface", "--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(seconds() for _ in range(3)) < 0.5
+
+
+@pytest.mark.parametrize("words", [["--help"], *([command, "--help"] for command in COMMANDS)])
+def test_help_does_not_import_torch(words):
+    shown = python("-X", "importtime", "-m", "talkface", *words)
+    assert shown.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in shown.stderr.splitlines()}
+    assert "talkface.cli" in imported
+    assert not imported & {"torch", "numpy", "cv2", "librosa"}
+
+
+def test_help_lists_every_command(run):
+    shown = run("--help")
+    assert shown.exit_code == 0
+    assert all(command in shown.stdout for command in COMMANDS)
+
+
+def test_every_option_of_every_command_is_explained():
+    import typer.main
+
+    group = typer.main.get_command(app)
+    for name, command in group.commands.items():
+        commands = getattr(command, "commands", {name: command})
+        for part in commands.values():
+            assert part.help, name
+            assert [option.name for option in part.params if not option.help] == [], name
+
+
+def test_version_is_the_packages(run):
+    assert run("--version").stdout == f"talkface {talkface.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["paint"],
+        ["render"],
+        ["render", "photo.jpg"],
+        ["render", "photo.jpg", "speech.wav", "--colour"],
+        ["render", "photo.jpg", "speech.wav", "--crf", "best"],
+        ["render", "photo.jpg", "speech.wav", "--box", "1,2,3"],
+        ["render", "photo.jpg", "speech.wav", "--landmarks", "dlib"],
+    ],
+)
+def test_a_usage_error_exits_with_2(run, rendering, words):
+    result = run(*words)
+    assert result.exit_code == 2
+    assert rendering.arguments is None
+    assert "Traceback" not in result.output
+
+
+def test_an_error_of_the_users_is_shown_without_a_traceback_and_exits_with_1(run, rendering):
+    rendering.error = TalkfaceError("No face found in group.jpg (4032x3024).", "Point at it with --box x,y,w,h.")
+    result = run("render", "group.jpg", "speech.wav")
+    assert result.exit_code == 1
+    assert result.stderr == "Error  No face found in group.jpg (4032x3024).\nFix    Point at it with --box x,y,w,h.\n"
+    assert result.stdout == ""
+
+
+def test_a_bug_keeps_its_traceback(run, rendering):
+    rendering.error = ZeroDivisionError("a bug")
+    result = run("render", "group.jpg", "speech.wav")
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def test_a_missing_package_that_is_not_the_users_to_fix_keeps_its_traceback(run, rendering):
+    rendering.error = ImportError("cannot import name 'x' from 'y'")
+    assert isinstance(run("render", "a", "b").exception, ImportError)
+
+
+def test_opencv_without_libgl_is_told_what_to_install(run, rendering):
+    rendering.error = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+    result = run("render", "a", "b")
+    assert result.exit_code == 1
+    assert "pip install opencv-python-headless" in result.stderr
+
+
+def test_ctrl_c_is_one_line_and_exits_with_130(run, rendering):
+    rendering.error = KeyboardInterrupt()
+    result = run("render", "a", "b")
+    assert result.exit_code == 130
+    assert result.stderr.count("\n") == 1
+
+
+def test_names_that_begin_with_a_dash_go_after_two_dashes(run, rendering):
+    result = run("render", "--quiet", "--", '-my "photo" é.PNG', "-speech.wav")
+    assert result.exit_code == 0
+    assert [str(argument) for argument in rendering.arguments] == ['-my "photo" é.PNG', "-speech.wav", "None"]
+
+
+def test_options_reach_the_function_under_their_own_names(run, rendering):
+    result = run(
+        *["render", "a", "b", "-o", "c.mp4", "--fps", "30000/1001", "--crf", "20", "--crop", "--max-size", "640"],
+        *["--face", "2", "--landmarks", "fan", "--weights", "w", "--device", "cpu", "--no-mark", "--json", "j"],
+        *["--seed", "7", "--quiet"],
+    )
+    assert result.exit_code == 0, result.stderr
+    options = {name: str(value) for name, value in rendering.options.items() if not name.startswith("on_")}
+    assert options == {
+        **{"fps": "30000/1001", "crf": "20", "crop": "True", "max_size": "640", "face": "2", "box": "None"},
+        **{"landmarks": "fan", "weights": "w", "device": "cpu", "mark": "False", "json": "j", "seed": "7"},
+    }
+
+
+def test_a_box_is_four_numbers(run, rendering):
+    assert run("render", "a", "b", "--box", "120,80.5,300,-1").exit_code == 0
+    assert rendering.options["box"] == (120, 80.5, 300, -1)
+
+
+def test_render_ends_with_what_was_written(run, rendering):
+    result = run("render", "a", "b")
+    assert result.stdout == ""
+    assert result.stderr == "out.mp4: 3 frames, 2x2, 1.0 frames/s, 1.0 s in all\n"
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_command_without_a_traceback(number, status):
+    waiting = "import sys, time, types; from talkface import cli;"
+    waiting += "sys.modules['talkface.render'] = types.SimpleNamespace("
+    waiting += "render=lambda *a, **k: (print('ready', flush=True), time.sleep(60)));"
+    waiting += "sys.argv[1:] = ['render', 'a', 'b']; cli.main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", waiting], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == "ready\n"
+    time.sleep(0.1)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == status
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        "pass",
+        "import talkface.render",
+        "import talkface.cli, talkface.render as module",
+        "from talkface.render import stream",
+        "import importlib; importlib.import_module('talkface.render')",
+    ],
+)
+def test_render_is_the_function_whatever_was_imported_before(before):
+    code = f"{before}\nfrom talkface import render, stream\nimport talkface\n"
+    code += "assert type(render).__name__ == type(stream).__name__ == 'function'\n"
+    code += "assert talkface.render is render and talkface.stream is stream\n"
+    code += "import talkface.render\nfrom talkface import render as again\nassert again is render\n"
+    result = python("-W", "error::ImportWarning", "-c", code)
+    assert result.returncode == 0, result.stderr
+
+
+def test_an_unknown_name_of_the_package_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="rendr"):
+        talkface.rendr  # noqa: B018

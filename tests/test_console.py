@@ -1,0 +1,72 @@
+import pytest
+
+from talkface import console
+from talkface.errors import TalkfaceError
+
+
+class Terminal:
+    """A standard error that says it is a terminal."""
+
+    encoding = "utf-8"
+
+    def __init__(self):
+        self.text = ""
+
+    def write(self, text):
+        self.text += text
+        return len(text)
+
+    def flush(self):
+        pass
+
+    def isatty(self):
+        return True
+
+
+def test_an_error_is_shown_as_problem_and_fix(capsys):
+    console.show_error(TalkfaceError("No face found in group.jpg (4032x3024).", "Point at it with --box x,y,w,h."))
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert shown.err == "Error  No face found in group.jpg (4032x3024).\nFix    Point at it with --box x,y,w,h.\n"
+
+
+def test_an_error_without_a_fix_is_one_line(capsys):
+    console.show_error(TalkfaceError("No face found."))
+    assert capsys.readouterr().err == "Error  No face found.\n"
+
+
+@pytest.mark.parametrize("name", ["[bold]photo[/bold].jpg", "a\\[b].png", "[/].wav", ":smile:.png", "é 文.png"])
+def test_an_error_shows_a_file_name_as_it_is(capsys, name):
+    console.show_error(TalkfaceError(f"No face found in {name}."))
+    assert capsys.readouterr().err == f"Error  No face found in {name}.\n"
+
+
+def test_a_long_message_is_not_broken_into_lines_of_80(capsys):
+    console.say("word " * 100)
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_quiet_says_nothing(capsys):
+    console.say("Rendering", quiet=True)
+    with console.progress("Rendering", quiet=True) as on_step:
+        on_step(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_log_file_gets_no_progress_bar(capsys):
+    with console.progress("Rendering") as on_step:
+        on_step(1, 2)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_terminal_gets_a_bar_with_count_and_speed(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with console.progress("Rendering") as on_step:
+        for done in range(1, 11):
+            on_step(done, 10)
+    assert "Rendering" in terminal.text
+    assert "10/10" in terminal.text
+    assert "frames/s" in terminal.text
