@@ -49,9 +49,14 @@ class ClipDataset:
         return [line["name"] for line in self._lines]
 
     @property
-    def speakers(self) -> list[str]:
+    def clip_speakers(self) -> list[str]:
         """The speaker of each clip, "" where unknown."""
         return [line["speaker"] for line in self._lines]
+
+    @property
+    def speakers(self) -> list[str]:
+        """All speakers, sorted, each once."""
+        return sorted(set(self.clip_speakers))
 
     @property
     def lengths(self) -> list[int]:

@@ -41,7 +41,10 @@ class ShardWriter:
         folder = Path(root) / SHARDS
         folder.mkdir(parents=True, exist_ok=True)
         self.tar_path, self.index_path = folder / f"{stem}.tar", folder / f"{stem}.jsonl"
-        self._temporary = self.tar_path.with_suffix(".tar.part")
+        # Of this process alone: a worker whose parent was killed may still be at the same shard for a moment.
+        self._temporary = folder / f".{stem}.{os.getpid()}.tar.part"
+        for stale in folder.glob(f".{stem}.*.part"):
+            stale.unlink(missing_ok=True)
         self._lines: list[dict] = []
 
     def __enter__(self) -> ShardWriter:
@@ -81,11 +84,11 @@ class ShardWriter:
         write_lines(self.index_path, self._lines)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file so that readers see the old one or the new one, never a part."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    with temporary.open("w", encoding="utf-8") as file:
-        file.write(text)
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file so that readers see the old one or the new one, never a part."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
@@ -93,7 +96,12 @@ def write_text(path: Path, text: str) -> None:
 
 def write_lines(path: Path, rows: Iterable[dict]) -> None:
     """Write JSON lines atomically."""
-    write_text(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows))
+    write_bytes(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode())
+
+
+def write_json(path: Path, facts: dict) -> None:
+    """Write one JSON object atomically."""
+    write_bytes(path, json.dumps(facts, indent=1).encode())
 
 
 def read_lines(path: Path) -> list[dict]:

@@ -1,0 +1,134 @@
+"""The engine of one machine: a worker process per core, each fed with one shard at a time over a pipe.
+
+Not concurrent.futures: there the death of one worker (a decoder's crash, the kernel short of memory) ends the whole
+pool. Here it costs one video. The shard is done again without decoding ahead; if a worker dies once more, the video
+that it was at is skipped as "crashed".
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+
+from talkface.errors import TalkfaceError
+from talkface.preprocess.plan import Unit
+from talkface.preprocess.work import Job, Progress, finder, work_on
+
+PATIENCE = 600.0  # seconds without a word from a worker, after which it is taken for dead
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """A unit and what is known of earlier attempts at it."""
+
+    unit: Unit
+    crashed: list[str] = field(default_factory=list)
+    ahead: bool = True
+
+
+class _Worker:
+    """A process and the pipe to it."""
+
+    def __init__(self, job: Job, attempt: _Attempt) -> None:
+        # Spawned, not forked: a fork of a process in which torch has run threads can hang.
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, job), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.give(attempt)
+
+    def give(self, attempt: _Attempt) -> None:
+        self.attempt, self.at, self.heard = attempt, "", time.monotonic()
+        self.pipe.send(attempt)
+
+    def hear(self) -> Progress | BaseException | None:
+        """What it says: progress, None when its unit is done, or what ended it."""
+        try:
+            message = self.pipe.recv()
+        except (EOFError, OSError) as end:
+            message = end
+        self.heard = time.monotonic()
+        if isinstance(message, Progress) and message.frames is None:
+            self.at = message.name
+        return message
+
+    def next_attempt(self) -> _Attempt:
+        """How to go on after the death of the process."""
+        if self.attempt.ahead:
+            return replace(self.attempt, ahead=False)
+        if not self.at:
+            raise TalkfaceError(
+                f"The worker processes die before they begin (exit status {self.process.exitcode}).",
+                "Look for a message above, for free memory, or try fewer --workers.",
+            )
+        return replace(self.attempt, crashed=[*self.attempt.crashed, self.at])
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.terminate()
+        self.process.join()
+
+
+def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progress], None]) -> None:
+    """Do all units with `workers` processes.
+
+    Raises:
+        TalkfaceError: what ended a worker, as when the networks' weights are missing or the disk is full.
+    """
+    waiting = [_Attempt(unit) for unit in reversed(units)]
+    crew: list[_Worker] = []
+    try:
+        while waiting or crew:
+            while waiting and len(crew) < workers:
+                crew.append(_Worker(job, waiting.pop()))
+            for worker in _ready(crew):
+                message = worker.hear()
+                if isinstance(message, Progress):
+                    tell(message)
+                elif message is None and waiting:
+                    worker.give(waiting.pop())
+                elif message is None or isinstance(message, (EOFError, OSError)):
+                    crew.remove(worker)
+                    worker.end()
+                    waiting += [worker.next_attempt()] if message is not None else []
+                else:
+                    raise message
+    finally:
+        for worker in crew:
+            worker.end()
+
+
+def _ready(crew: list[_Worker]) -> list[_Worker]:
+    """Workers that have something to say, or have died. Those that have been silent for too long are killed."""
+    for worker in crew:
+        if time.monotonic() - worker.heard > PATIENCE:
+            worker.process.kill()
+    pipes = wait([worker.pipe for worker in crew], timeout=5.0)
+    return [worker for worker in crew if worker.pipe in pipes]
+
+
+def _serve(pipe: Connection, job: Job) -> None:
+    """A worker's life: units come over the pipe, progress goes back, until the other end is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # by way of the clean-up
+    try:
+        finder()
+        while True:
+            attempt = pipe.recv()
+            work_on(attempt.unit, job, pipe.send, attempt.crashed, attempt.ahead)
+            pipe.send(None)
+    except (EOFError, BrokenPipeError):
+        return  # the parent is gone
+    except TalkfaceError as error:
+        pipe.send(error)
+    except OSError as error:
+        pipe.send(TalkfaceError(f"{job.root} cannot be written: {error}.", "Make room, or name another --out."))
+    except Exception:
+        pipe.send(RuntimeError(f"in a worker:\n{traceback.format_exc()}"))

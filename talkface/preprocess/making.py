@@ -1,0 +1,153 @@
+"""From one video to one clip, or to the reason why not.
+
+`take` decodes (ffmpeg works in processes of its own), `make` finds, measures, aligns and compresses the faces; a worker
+takes the next video in a thread while it makes the present one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+import cv2
+import numpy as np
+
+from talkface.config import EYE_DISTANCE, FPS
+from talkface.data.clip import Clip, encode_frame
+from talkface.data.layouts import Source
+from talkface.errors import TalkfaceError
+from talkface.face import align, landmarks
+from talkface.face.find import Face, FaceFinder
+from talkface.media.audio import Speech, load_speech
+from talkface.media.video import read_frames
+from talkface.preprocess import gates
+from talkface.preprocess.gates import Gates
+from talkface.preprocess.sync import correlation_curve, peak
+
+MAX_SIDE = 1280  # px, long side of the pictures that faces are looked for in
+
+
+@dataclass
+class Taken:
+    """A decoded video."""
+
+    source: Source
+    frames: list[np.ndarray]
+    speech: Speech | None
+    reason: str | None = None
+    detail: str = ""
+
+
+@dataclass
+class Made:
+    """What became of a video."""
+
+    clip: Clip | None
+    reason: str
+    facts: dict
+    """Figures for the manifest."""
+    curve: np.ndarray | None = None
+    """Correlation of mouth and sound at each lag of talkface.preprocess.sync.LAGS."""
+
+
+def take(source: Source, limits: Gates) -> Taken:
+    """Decode a video at 25 frames per second, and its sound."""
+    try:
+        frames = list(islice(read_frames(source.path, fps=FPS, max_size=MAX_SIDE), limits.max_frames + 1))
+    except TalkfaceError as error:
+        return Taken(source, [], None, gates.UNREADABLE, str(error))
+    try:
+        return Taken(source, frames, load_speech(source.path))
+    except TalkfaceError as error:
+        reason = gates.NO_SOUND if "no sound" in str(error) else gates.UNREADABLE
+        return Taken(source, [], None, reason, str(error))
+
+
+def make(taken: Taken, dataset: str, finder: FaceFinder, limits: Gates) -> Made:
+    """The clip of a decoded video, or the first gate that it does not pass."""
+    if taken.reason:
+        return Made(None, taken.reason, {"detail": taken.detail})
+    frames, speech = taken.frames, taken.speech
+    facts = {
+        "frames": len(frames),
+        "seconds": len(frames) / FPS,
+        "sound_seconds": round(speech.duration, 3),
+        "level_db": round(speech.level_db, 1),
+    }
+    if reason := limits.before_faces(facts):
+        return Made(None, reason, facts)
+    faces = list(finder.track(frames))
+    facts |= face_facts(faces)
+    if reason := limits.on_faces(facts):
+        return Made(None, reason, facts)
+    transforms, points = aligned_points(_filled(faces))
+    pictures = [align.warp(frame, matrix) for frame, matrix in zip(frames, transforms, strict=True)]
+    facts["change"] = round(largest_change(pictures), 1)
+    if reason := limits.on_pictures(facts):
+        return Made(None, reason, facts)
+    clip = _clip(taken, dataset, transforms, points, pictures)
+    opening = landmarks.mouth_opening(clip.lips, EYE_DISTANCE)
+    curve = correlation_curve(opening, speech.mfcc[:, 0])
+    facts["lag"], facts["lag_correlation"] = (round(value, 3) for value in peak(curve))
+    clip.quality = facts
+    return Made(clip, gates.KEPT, facts, curve)
+
+
+def face_facts(faces: list[Face | None]) -> dict:
+    """Figures of a tracked face: lost frames, number of faces, size, angle, largest jump and growth."""
+    seen = [face for face in faces if face is not None]
+    facts = {"lost": round(1 - len(seen) / len(faces), 3), "faces": max((face.faces_seen for face in seen), default=0)}
+    if not seen:
+        return facts
+    points = np.stack([face.points for face in seen])
+    distance = landmarks.eye_distance(points)
+    middle = landmarks.eye_centres(points).mean(-2)
+    moves = np.linalg.norm(np.diff(middle, axis=0), axis=-1) / distance[1:]
+    growth = np.abs(np.diff(np.log(distance)))
+    return facts | {
+        "eye_distance": round(float(np.median(distance)), 1),
+        "yaw": round(float(np.median([abs(face.yaw) for face in seen])), 1),
+        "jump": round(float(moves.max(initial=0)), 3),
+        "growth": round(float(growth.max(initial=0)), 3),
+    }
+
+
+def _filled(faces: list[Face | None]) -> np.ndarray:
+    """float (T, 468, 2): the points of every frame, those of lost frames between their neighbours'."""
+    seen = np.array([i for i, face in enumerate(faces) if face is not None])
+    points = np.stack([faces[i].points for i in seen]).astype(np.float64)
+    if len(seen) == len(faces):
+        return points
+    flat = points.reshape(len(seen), -1)
+    columns = [np.interp(np.arange(len(faces)), seen, column) for column in flat.T]
+    return np.stack(columns, axis=1).reshape(len(faces), *points.shape[1:])
+
+
+def aligned_points(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(transforms (T, 2, 3) smoothed over time, points (T, 468, 2) in aligned px) of points in source px."""
+    transforms = align.smooth_transforms(np.stack([align.fit_transform(one) for one in points]))
+    return transforms, align.apply(transforms, points)
+
+
+def largest_change(pictures: list[np.ndarray]) -> float:
+    """The largest mean difference of two consecutive aligned faces, gray levels at a sixteenth of the size."""
+    small = [cv2.resize(cv2.cvtColor(p, cv2.COLOR_RGB2GRAY), (16, 16), interpolation=cv2.INTER_AREA) for p in pictures]
+    changes = np.abs(np.diff(np.stack(small).astype(np.float32)[:, 4:14, 3:13], axis=0)).mean((1, 2))
+    return float(changes.max(initial=0))
+
+
+def _clip(taken: Taken, dataset: str, transforms: np.ndarray, points: np.ndarray, pictures: list[np.ndarray]) -> Clip:
+    source = taken.source
+    return Clip(
+        name=source.name,
+        dataset=dataset,
+        split=source.split,
+        speaker=source.speaker,
+        source=source.file,
+        lips=landmarks.lips(points).astype(np.float32),
+        points68=landmarks.to_68(points).astype(np.float32),
+        eyes=landmarks.eye_centres(points).astype(np.float32),
+        transforms=transforms.astype(np.float64),
+        mfcc_steps=taken.speech.mfcc,
+        encoded=[encode_frame(picture) for picture in pictures],
+    )

@@ -1,0 +1,67 @@
+"""Which videos are still to be done, and in which shards.
+
+The plan follows from the list of videos and from the shards that are finished, and from nothing else. So a run that was
+killed continues where it stopped, with the shards that one run would have made; and array jobs that start at different
+times agree on who does what, because taking a finished shard out of the plan leaves the others as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import count, islice
+from pathlib import Path
+
+from talkface.data.layouts import Source
+from talkface.data.shards import read_lines, shard_indexes
+from talkface.errors import TalkfaceError
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One shard's worth of work."""
+
+    number: int
+    split: str
+    sources: tuple[Source, ...]
+
+    @property
+    def stem(self) -> str:
+        """Name of the shard without suffix."""
+        return f"{self.split}-{self.number:05d}"
+
+
+def units_to_do(sources: list[Source], root: Path, clips_per_shard: int, part: tuple[int, int] = (1, 1)) -> list[Unit]:
+    """What is not in a finished shard yet, cut into shards.
+
+    Args:
+        sources: all videos, sorted.
+        root: folder of the data set.
+        clips_per_shard: videos in a shard.
+        part: (i, n): every n-th shard, from the i-th on; i counts from 1.
+    """
+    finished = shard_indexes(root)
+    done = {(line["split"], line["name"]) for index in finished for line in read_lines(index)}
+    taken = {index.stem for index in finished}
+    units = []
+    for split in sorted({source.split for source in sources}):
+        left = [source for source in sources if source.split == split and (split, source.name) not in done]
+        chunks = [tuple(left[i : i + clips_per_shard]) for i in range(0, len(left), clips_per_shard)]
+        free = (number for number in count() if f"{split}-{number:05d}" not in taken)
+        units += [Unit(number, split, chunk) for number, chunk in zip(islice(free, len(chunks)), chunks, strict=True)]
+    return [unit for unit in units if unit.number % part[1] == part[0] - 1]
+
+
+def parse_part(text: str | None) -> tuple[int, int]:
+    """ "2/8" as (2, 8); None as (1, 1).
+
+    Raises:
+        TalkfaceError: not i/n with 1 <= i <= n.
+    """
+    if text is None:
+        return 1, 1
+    found = re.fullmatch(r"(\d+)/(\d+)", text)
+    i, n = (int(found[1]), int(found[2])) if found else (0, 0)
+    if not 1 <= i <= n:
+        raise TalkfaceError(f"--shard {text} is not i/n with i from 1 to n.", "Write --shard 1/8 to --shard 8/8.")
+    return i, n
