@@ -27,7 +27,7 @@ from talkface.config import (
     STEPS_PER_SECOND,
 )
 from talkface.errors import TalkfaceError
-from talkface.media.ffmpeg import Running, file_url, start
+from talkface.media.ffmpeg import NO_STREAM, Running, channel_count, file_url, start
 from talkface.media.files import existing_file
 from talkface.media.timing import frame_count
 from talkface.media.windows import CEILING, FLOOR, MFCC_SCALE, SILENCE, iterate_windows, mfcc_windows
@@ -48,7 +48,6 @@ ENERGY_FLOOR = 1e-10
 BLOCK = 1 << 16  # samples decoded at a time
 TINY = 1e-13  # power; below the floor of the softest speech that is not silence
 LOWEST_RATE = 2000  # Hz: less is a broken header
-NO_SOUND = "matches no streams"  # ffmpeg's words for it
 # What makes the decoder respect the timestamps: gaps, and a sound that begins after the picture, become silence.
 KEEP_TIME = "aresample=async=1"
 FROM_ZERO = ":first_pts=0"
@@ -187,7 +186,7 @@ def _decode(
     graph = ffmpeg.input(file_url(source)).output("pipe:1", map="0:a:0", af=chain, ac=1, format="f32le")
     with start(graph) as decoder:
         results = [analyse(piece) for piece in _centred(counted(_blocks(decoder)), fft, hop)]
-        if decoder.finish() and not any(NO_SOUND in line for line in decoder.said):
+        if decoder.finish() and not any(NO_STREAM in line for line in decoder.said):
             raise TalkfaceError(
                 f"{source.name} cannot be decoded as sound: {decoder.reason()}.",
                 "Play it to check that it is whole, or convert it to wav.",
@@ -219,7 +218,7 @@ def _centred(blocks: Iterable[np.ndarray], fft: int, hop: int) -> Iterator[np.nd
 
 
 def _check_sound(path: Path, samples: int, said: list[str]) -> None:
-    if any(NO_SOUND in line for line in said):
+    if any(NO_STREAM in line for line in said):
         raise TalkfaceError(
             f"{path.name} holds no sound.", "Give a recording of speech: wav, mp3, m4a, flac, ogg, or a video."
         )
@@ -241,15 +240,8 @@ def _recorded_as(said: list[str]) -> tuple[int, int]:
     for line in said:
         found = re.search(rf"Stream #{used}\b.*\bAudio: .*?, (\d+) Hz, ([^,]+)", line)
         if found:
-            return int(found[1]), _channels(found[2])
+            return int(found[1]), channel_count(found[2])
     return SPEECH_RATE, 1
-
-
-def _channels(layout: str) -> int:
-    """The channels of a layout as ffmpeg names it: mono, stereo, 5.1(side), 3 channels."""
-    names = {"mono": 1, "stereo": 2, "quad": 4, "downmix": 2, "hexagonal": 6, "octagonal": 8}
-    word = layout.split("(")[0].split()[0]
-    return names.get(word) or sum(int(digits) for digits in re.findall(r"\d+", word)) or 1
 
 
 def _exact_duration(said: list[str], sample_rate: int, samples: int) -> float:
