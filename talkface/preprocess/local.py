@@ -70,10 +70,12 @@ class _Worker:
             )
         return replace(self.attempt, crashed=[*self.attempt.crashed, self.at])
 
-    def end(self) -> None:
-        self.pipe.close()
-        self.process.terminate()
-        self.process.join()
+    def end(self, at_work: bool = False) -> None:
+        self.pipe.close()  # an idle worker ends by itself
+        if at_work:
+            self.process.terminate()
+        self.process.join(10)
+        self.process.kill()
 
 
 def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progress], None]) -> None:
@@ -102,7 +104,7 @@ def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progres
                     raise message
     finally:
         for worker in crew:
-            worker.end()
+            worker.end(at_work=True)
 
 
 def _ready(crew: list[_Worker]) -> list[_Worker]:
@@ -132,3 +134,5 @@ def _serve(pipe: Connection, job: Job) -> None:
         pipe.send(TalkfaceError(f"{job.root} cannot be written: {error}.", "Make room, or name another --out."))
     except Exception:
         pipe.send(RuntimeError(f"in a worker:\n{traceback.format_exc()}"))
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
