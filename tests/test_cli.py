@@ -1,9 +1,11 @@
+import os
 import resource
 import signal
 import subprocess
 import sys
 import time
 import types
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -12,6 +14,7 @@ import talkface
 from talkface.cli import app
 from talkface.errors import TalkfaceError
 
+ROOT = str(Path(__file__).resolve().parent.parent)
 COMMANDS = ["render"]
 
 
@@ -39,7 +42,8 @@ def rendering(monkeypatch):
 
 
 def python(*words, **options):
-    return subprocess.run([sys.executable, *words], capture_output=True, text=True, **options)
+    environment = os.environ | {"PYTHONPATH": ROOT}
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, env=environment, **options)
 
 
 def test_help_takes_under_half_a_second_of_work():
@@ -172,7 +176,11 @@ def test_a_signal_ends_the_command_without_a_traceback(number, status):
     waiting += "render=lambda *a, **k: (print('ready', flush=True), time.sleep(60)));"
     waiting += "sys.argv[1:] = ['render', 'a', 'b']; cli.main()"
     process = subprocess.Popen(
-        [sys.executable, "-c", waiting], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", waiting],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": ROOT},
     )
     assert process.stdout.readline() == "ready\n"
     time.sleep(0.1)

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
 GROUND = {"config", "errors", "device"}
 ROOMS = {"model", "metrics", "face", "media"}
-COMMANDS = {"preprocess", "train", "ablate", "evaluate", "render", "study"}
+COMMANDS = {"preprocess", "visemes", "train", "ablate", "evaluate", "render", "study"}
 DOOR = {"cli", "console", "__main__"}
 
 # What each room may import besides itself and the ground floor.

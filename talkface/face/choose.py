@@ -11,6 +11,7 @@ import torch
 from talkface.config import EYE_CENTRE, EYE_DISTANCE
 from talkface.errors import TalkfaceError
 from talkface.face.align import fit_transform
+from talkface.face.fan import FanFinder
 from talkface.face.find import PROFILE_YAW, Face, FaceFinder
 from talkface.face.landmarks import eye_distance
 
@@ -69,13 +70,12 @@ def choose_face(
         device: where the face networks run.
 
     Raises:
-        TalkfaceError: no face, too much of a profile, no such number, a box outside the photo.
+        TalkfaceError: no face, too much of a profile, no such number, a box outside the photo; for "fan", that package
+            or its weights are missing.
     """
     if number is not None and box is not None:
         raise TalkfaceError("--face and --box both say which face to take.", "Give one of them.")
-    if landmarks not in ("mesh", "fan"):
-        raise TalkfaceError(f"--landmarks {landmarks}: neither mesh nor fan.", "Use mesh, or leave it out.")
-    finder = FaceFinder(device)
+    finder = _finder(landmarks, device)
     if box is None:
         faces = finder.find(picture)
         index = _chosen(faces, picture, name, number)
@@ -89,10 +89,6 @@ def choose_face(
             note = f"No face can be made out in --box of {name}: the box is taken for an upright one, forehead to chin."
             return Choice(upright(box), _plain(box), notes=(note,))
     _refuse_profile(face, name)
-    if landmarks == "fan":
-        from talkface.face.fan import refine
-
-        face = refine(picture, face, device)
     return Choice(
         fit_transform(face.points),
         _plain(face.box),
@@ -101,6 +97,12 @@ def choose_face(
         yaw=face.yaw,
         notes=(*notes, *_doubts(face, name)),
     )
+
+
+def _finder(landmarks: str, device: torch.device | str) -> FaceFinder | FanFinder:
+    if landmarks not in ("mesh", "fan"):
+        raise TalkfaceError(f"--landmarks {landmarks}: neither mesh nor fan.", "Use mesh, or leave it out.")
+    return FanFinder(device) if landmarks == "fan" else FaceFinder(device)
 
 
 def _chosen(faces: list[Face], picture: np.ndarray, name: str, number: int | None) -> int:

@@ -1,0 +1,139 @@
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from talkface.config import EYE_CENTRE
+from talkface.errors import TalkfaceError
+from talkface.face import choose
+from talkface.face.align import TEMPLATE, apply
+from talkface.face.choose import choose_face, upright
+from talkface.face.find import Face
+from talkface.face.landmarks import EYES, STABLE
+
+ASTRONAUT = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
+PHOTO = np.zeros((400, 600, 3), np.uint8)
+
+
+def face_at(left, scale=1.0, yaw=0.0):
+    """A face whose stable points are the template's, `scale` times as large, `left` px further to the right."""
+    points = np.full((468, 2), 128.0, np.float32)
+    points[list(STABLE)] = TEMPLATE
+    points = points * scale + (left, 0)
+    box = np.array([left + 60 * scale, 60 * scale, 140 * scale, 160 * scale], np.float32)
+    return Face(box, points.astype(np.float32), 1.0, yaw)
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    """The faces that the finder finds, in a list to fill."""
+    faces = []
+
+    class Finder:
+        def __init__(self, device):
+            pass
+
+        def find(self, picture):
+            return faces
+
+        def find_in(self, picture, box):
+            return faces[0] if faces else None
+
+    monkeypatch.setattr(choose, "FaceFinder", Finder)
+    return faces
+
+
+def test_one_face_is_taken_without_a_word(seen):
+    seen.append(face_at(0))
+    choice = choose_face(PHOTO, "photo.jpg")
+    assert (choice.number, choice.found, choice.notes) == (1, 1, ())
+    np.testing.assert_allclose(choice.transform, [[1, 0, 0], [0, 1, 0]], atol=1e-5)
+
+
+def test_of_several_faces_the_largest_speaks_and_the_user_is_told(seen):
+    seen += [face_at(0, 0.5), face_at(200), face_at(400, 0.7)]
+    choice = choose_face(PHOTO, "group.jpg")
+    assert (choice.number, choice.found) == (2, 3)
+    (note,) = choice.notes
+    assert "group.jpg has 3 faces" in note
+    assert "number 2 from the left" in note
+
+
+def test_a_face_is_picked_by_its_number_from_the_left(seen):
+    seen += [face_at(0, 0.5), face_at(200)]
+    choice = choose_face(PHOTO, "group.jpg", number=1)
+    assert (choice.number, choice.notes) == (1, ())
+    np.testing.assert_allclose(choice.transform, [[2, 0, 0], [0, 2, 0]], atol=1e-4)
+
+
+@pytest.mark.parametrize("number", [0, -1, 3])
+def test_a_number_that_no_face_has_is_refused(seen, number):
+    seen += [face_at(0), face_at(200)]
+    with pytest.raises(TalkfaceError, match=f"--face {number}: group.jpg has 2 faces"):
+        choose_face(PHOTO, "group.jpg", number=number)
+
+
+def test_a_photo_without_a_face_is_refused_with_its_size_and_a_way_out(seen):
+    with pytest.raises(TalkfaceError, match=r"No face found in wall.jpg \(600x400\)") as error:
+        choose_face(PHOTO, "wall.jpg")
+    assert "--box" in error.value.fix
+
+
+@pytest.mark.parametrize("options", [{}, {"box": (10, 10, 300, 300)}, {"number": 1}])
+def test_a_profile_is_refused(seen, options):
+    seen.append(face_at(0, yaw=-62))
+    with pytest.raises(TalkfaceError, match="turned about 62 degrees"):
+        choose_face(PHOTO, "coin.jpg", **options)
+
+
+def test_a_turned_and_a_small_face_are_taken_with_a_warning(seen):
+    seen.append(face_at(0, scale=0.2, yaw=30))
+    turned, small = choose_face(PHOTO, "photo.jpg").notes
+    assert "30 degrees" in turned
+    assert "14 px between the eyes" in small
+
+
+@pytest.mark.parametrize(
+    "box, problem",
+    [
+        ((0, 0, 0, 10), "is no face"),
+        ((0, 0, -50, 50), "is no face"),
+        ((500, 10, 200, 200), "reaches out of"),
+        ((-1, 10, 200, 200), "reaches out of"),
+        ((10, 300, 100, 200), "which is 600x400 pixels"),
+    ],
+)
+def test_a_box_outside_the_photo_is_refused(seen, box, problem):
+    with pytest.raises(TalkfaceError, match=problem):
+        choose_face(PHOTO, "photo.jpg", box=box)
+
+
+def test_fan_without_its_package_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "face_alignment", None)
+    with pytest.raises(TalkfaceError, match="face-alignment cannot be loaded") as error:
+        choose_face(PHOTO, "photo.jpg", landmarks="fan")
+    assert "pip install" in error.value.fix
+
+
+def test_a_box_and_a_number_at_once_are_refused(seen):
+    with pytest.raises(TalkfaceError, match="--face and --box"):
+        choose_face(PHOTO, "photo.jpg", box=(0, 0, 100, 100), number=1)
+
+
+def test_a_box_in_which_no_face_is_seen_is_believed(seen):
+    box = (100, 50, 200, 240)
+    choice = choose_face(PHOTO, "drawing.png", box=box)
+    assert choice.box == box
+    assert "taken for an upright one" in choice.notes[0]
+    np.testing.assert_array_equal(choice.transform, upright(box))
+
+
+def test_an_upright_box_lies_as_the_mesh_lies_in_a_photo():
+    """The proportions assumed for a drawing, against those of a real face."""
+    picture = cv2.cvtColor(cv2.imread(str(ASTRONAUT)), cv2.COLOR_BGR2RGB)
+    (face,) = choose.FaceFinder().find(picture)
+    eyes = apply(upright(tuple(face.box)), face.points[list(EYES)]).reshape(2, 2, 2).mean(1)
+    assert np.abs(eyes.mean(0) - EYE_CENTRE).max() < 6
+    assert abs(eyes[1, 0] - eyes[0, 0] - 70) < 6

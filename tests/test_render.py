@@ -1,0 +1,416 @@
+import json
+import os
+import re
+import subprocess
+import sys
+import wave
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+from typer.testing import CliRunner
+
+from talkface import render, stream
+from talkface.cli import app
+from talkface.errors import TalkfaceError
+from talkface.face.align import fit_transform, warp
+from talkface.face.find import FaceFinder
+from talkface.media.ffmpeg import ffmpeg_exe
+from talkface.media.video import probe, read_frames
+from talkface.model.checkpoint import save_network
+from talkface.model.generator import Generator, GeneratorConfig
+
+ROOT = str(Path(__file__).resolve().parent.parent)
+ASTRONAUT = Path(ROOT) / "examples" / "astronaut.jpg"
+RATE = 16_000
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """An untrained generator, small and quick, whose frames differ from one another and from the photo."""
+    torch.manual_seed(0)
+    generator = Generator(GeneratorConfig(widths=(8, 8, 16, 16), audio_width=8, audio_features=16, audio_context=0))
+    for layer in (generator.picture_head, generator.flow_head, generator.audio_detail):
+        torch.nn.init.normal_(layer.weight, std=0.5)
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_network(generator, "generator", path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def write_sound(path, seconds, loudness=0.3, channels=1, rate=RATE):
+    """Syllables of noise, 16 bit."""
+    count = round(seconds * rate)
+    sound = np.random.default_rng(0).normal(0, loudness, count) * (np.sin(np.arange(count) * 12 / rate) > 0)
+    samples = (np.clip(sound, -1, 1) * 32767).astype("<i2").repeat(channels)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((channels, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return path
+
+
+@pytest.fixture
+def speech(folder):
+    return write_sound(folder / "speech.wav", 0.3)
+
+
+def make(*words):
+    """The command line, in this process."""
+    return CliRunner().invoke(app, ["render", *map(str, words)])
+
+
+def said_by_ffmpeg(path):
+    return subprocess.run([ffmpeg_exe(), "-hide_banner", "-i", str(path)], capture_output=True, text=True).stderr
+
+
+def photo():
+    return np.array(Image.open(ASTRONAUT))
+
+
+def face_alone():
+    """The astronaut's face and shoulders, 256x256 px."""
+    return Image.open(ASTRONAUT).crop((96, 0, 352, 256))
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.28, 1.01])
+def test_a_video_has_ceil_of_duration_times_fps_frames_and_the_length_of_its_sound(folder, weights, seconds):
+    speech = write_sound(folder / "speech.wav", seconds)
+    report = render(ASTRONAUT, speech, "out.mp4", weights=weights)
+    wanted = {0.05: 2, 0.28: 7, 1.01: 26}[seconds]
+    assert report.frames == wanted
+    assert sum(1 for _ in read_frames("out.mp4", fps=None)) == wanted
+    info = probe("out.mp4")
+    assert info.has_audio
+    assert abs(info.audio_duration - wanted / 25) <= 1 / 25 + 0.03  # AAC comes in blocks of 1024 samples
+
+
+def test_the_video_is_h264_yuv420p_and_says_that_it_is_synthetic(speech, weights):
+    render(ASTRONAUT, speech, "out.mp4", weights=weights)
+    said = said_by_ffmpeg("out.mp4")
+    assert re.search(r"Video: h264 .*yuv420p.* 512x512.* 25 fps", said)
+    assert "Audio: " in said
+    assert "Synthetic video made with talkface" in said
+    render(ASTRONAUT, speech, "out.mp4", weights=weights, mark=False)
+    assert "ynthetic" not in said_by_ffmpeg("out.mp4")
+
+
+def test_stereo_stays_stereo(folder, weights):
+    render(ASTRONAUT, write_sound(folder / "speech.wav", 0.2, channels=2), "out.mp4", weights=weights)
+    assert re.search(r"Audio: .*stereo", said_by_ffmpeg("out.mp4"))
+
+
+@pytest.mark.parametrize("fps, frames", [("30000/1001", 9), (12.5, 4), (60, 18), ("29.97", 9)])
+def test_any_rate_covers_the_sound_exactly(speech, weights, fps, frames):
+    report = render(ASTRONAUT, speech, "out.mp4", weights=weights, fps=fps, crop=True)
+    assert report.frames == frames
+    assert probe("out.mp4").fps == (Fraction(30000, 1001) if frames == 9 else Fraction(str(fps)))
+
+
+def test_pixels_outside_the_pasted_face_are_the_photos_own(speech, weights):
+    original = photo()
+    (face,) = FaceFinder().find(original)
+    changed = np.zeros(original.shape[:2], bool)
+    for frame in stream(ASTRONAUT, speech, weights=weights):
+        changed |= (frame != original).any(2)
+    rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
+    x, y, width, height = face.box
+    assert changed.any()
+    assert x - width < columns[0]
+    assert columns[-1] < x + 2 * width
+    assert y < rows[0]
+    assert rows[-1] < y + 2 * height
+
+
+def test_the_mouth_moves(speech, weights):
+    first, *others = stream(ASTRONAUT, speech, weights=weights)
+    assert max(np.abs(frame.astype(int) - first).max() for frame in others) > 0
+
+
+def test_the_crop_is_the_aligned_face_alone(speech, weights):
+    original = photo()
+    frame = next(stream(ASTRONAUT, speech, weights=weights, crop=True))
+    aligned = warp(original, fit_transform(FaceFinder().find(original)[0].points))
+    assert frame.shape == (256, 256, 3)
+    np.testing.assert_array_equal(frame[:100], aligned[:100])  # above the mouth's window
+
+
+def test_two_runs_give_the_same_frames(speech, weights):
+    once, again = (list(stream(ASTRONAUT, speech, weights=weights)) for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+
+
+def test_a_generator_in_memory_gives_the_frames_of_its_file(speech, weights):
+    from talkface.model.checkpoint import load_generator
+
+    loaded = stream(ASTRONAUT, speech, weights=load_generator(weights), crop=True)
+    np.testing.assert_array_equal(list(loaded), list(stream(ASTRONAUT, speech, weights=weights, crop=True)))
+
+
+def test_the_video_holds_the_frames_of_the_stream(speech, weights):
+    render(ASTRONAUT, speech, "out.mp4", weights=weights, crf=8)
+    for shown, made in zip(read_frames("out.mp4", fps=None), stream(ASTRONAUT, speech, weights=weights), strict=True):
+        assert cv2.PSNR(shown, made) > 35
+
+
+@pytest.mark.parametrize(
+    "size, wanted", [((511, 509), (510, 508)), ((1600, 1200), (1280, 960)), ((1201, 1601), (960, 1280))]
+)
+def test_the_video_has_even_sides_of_at_most_1280(folder, speech, weights, size, wanted):
+    Image.open(ASTRONAUT).resize(size).save("photo.png")
+    frame = next(stream("photo.png", speech, weights=weights))
+    assert frame.shape == (wanted[1], wanted[0], 3)
+
+
+def test_a_shrunk_photo_has_its_face_where_the_large_one_has_it(folder, speech, weights):
+    Image.open(ASTRONAUT).resize((1536, 1536), Image.LANCZOS).save("photo.png")
+    frame = next(stream("photo.png", speech, weights=weights, max_size=512))
+    small = next(stream(ASTRONAUT, speech, weights=weights))
+    assert cv2.PSNR(frame, small) > 30
+
+
+def test_a_rotated_photo_is_turned_upright(folder, speech, weights):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "turn me clockwise to see me upright"
+    Image.open(ASTRONAUT).crop((0, 0, 512, 400)).transpose(Image.ROTATE_90).save("photo.png", exif=exif)
+    frame = next(stream("photo.png", speech, weights=weights))
+    assert frame.shape == (400, 512, 3)
+    np.testing.assert_array_equal(frame[:60], photo()[:60])
+
+
+def test_a_transparent_photo_is_rendered(folder, speech, weights):
+    picture = Image.open(ASTRONAUT).convert("RGBA")
+    picture.putalpha(Image.linear_gradient("L").resize(picture.size).point(lambda value: 255 if value < 200 else 0))
+    picture.save("photo.png")
+    frame = next(stream("photo.png", speech, weights=weights))
+    np.testing.assert_array_equal(frame[-1], 255)
+
+
+def test_of_two_faces_the_larger_speaks_and_the_other_on_demand(folder, speech, weights):
+    both = Image.new("RGB", (640, 256), "white")
+    both.paste(face_alone().resize((200, 200)), (20, 30))
+    both.paste(face_alone(), (340, 0))
+    both.save("two.png")
+    original, notes = np.array(both), []
+
+    def moved(**options):
+        frame = next(stream("two.png", speech, weights=weights, **options))
+        changed = np.flatnonzero((frame != original).any((0, 2)))
+        return "left" if changed[-1] < 320 else "right"
+
+    assert moved(on_note=notes.append) == "right"
+    assert "2 faces" in notes[0]
+    assert moved(face=1) == "left"
+    assert moved(face=2) == "right"
+    with pytest.raises(TalkfaceError, match=r"--face 3: two\.png has 2 faces"):
+        moved(face=3)
+
+
+def test_a_name_with_quotes_accents_and_a_leading_dash_works(folder, speech, weights):
+    name = '-my "photo" é.PNG'
+    Image.open(ASTRONAUT).save(folder / name)
+    speech.rename(folder / "-it's me.wav")
+    result = make("--weights", weights, "--crop", "--quiet", "--", name, "-it's me.wav")
+    assert result.exit_code == 0, result.stderr
+    assert probe(folder / '-my "photo" é_-it\'s me.mp4').width == 256
+
+
+def test_silence_is_rendered(folder, weights):
+    speech = write_sound(folder / "speech.wav", 0.3, loudness=0)
+    assert len(list(stream(ASTRONAUT, speech, weights=weights, crop=True))) == 8
+
+
+def test_the_sound_of_a_video_will_do(folder, speech, weights):
+    render(ASTRONAUT, speech, "first.mp4", weights=weights, crop=True)
+    assert render(ASTRONAUT, "first.mp4", "second.mp4", weights=weights, crop=True).frames in (8, 9)
+
+
+def test_progress_counts_every_frame(speech, weights):
+    steps = []
+    render(ASTRONAUT, speech, "out.mp4", weights=weights, crop=True, on_step=lambda *step: steps.append(step))
+    assert steps == [(done, 8) for done in range(1, 9)]
+
+
+def test_the_manifest_says_what_was_done(folder, speech, weights):
+    report = render(ASTRONAUT, speech, "out.mp4", weights=weights, json="out.json", seed=3)
+    manifest = json.loads(Path("out.json").read_text())
+    assert manifest == report.manifest
+    assert manifest["frames"] == 8
+    assert (manifest["width"], manifest["height"]) == (512, 512)
+    assert manifest["options"]["seed"] == 3
+    assert manifest["versions"]["torch"] == torch.__version__
+    assert manifest["face"]["found"] == 1
+    assert set(manifest["seconds"]) == {"photo", "speech", "weights", "frames", "encoding", "total"}
+    for part, path in {"photo": ASTRONAUT, "speech": speech, "weights": weights, "out": "out.mp4"}.items():
+        checked = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
+        assert manifest[part]["sha256"] == checked
+
+
+@pytest.mark.parametrize("out, wanted", [(None, "astronaut_speech.mp4"), ("sub", "sub/astronaut_speech.mp4")])
+def test_the_video_is_named_after_its_inputs(folder, speech, weights, out, wanted):
+    (folder / "sub").mkdir()
+    assert render(ASTRONAUT, speech, out, weights=weights, crop=True).out == Path(wanted)
+    assert Path(wanted).is_file()
+
+
+def test_an_existing_video_is_replaced_by_a_complete_one(folder, speech, weights):
+    Path("out.mp4").write_text("old")
+    render(ASTRONAUT, speech, "out.mp4", weights=weights, crop=True)
+    assert probe("out.mp4").width == 256
+    assert sorted(path.name for path in folder.iterdir()) == ["out.mp4", "speech.wav"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_is_interrupted_leaves_the_old_video_and_nothing_else(folder, speech, weights, error):
+    Path("out.mp4").write_text("old")
+
+    def stop(done, total):
+        if done == 3:
+            raise error
+
+    with pytest.raises(error):
+        render(ASTRONAUT, speech, "out.mp4", weights=weights, crop=True, on_step=stop)
+    assert Path("out.mp4").read_text() == "old"
+    assert sorted(path.name for path in folder.iterdir()) == ["out.mp4", "speech.wav"]
+
+
+def draw_house(path):
+    picture = Image.new("RGB", (400, 400), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle((100, 180, 300, 360), outline="black", width=5)
+    pen.line((80, 180, 200, 60, 320, 180), "black", 5)
+    pen.rectangle((130, 210, 180, 260), "skyblue", "black")
+    pen.rectangle((220, 260, 270, 360), "brown", "black")
+    picture.save(path)
+
+
+def test_what_no_face_is_seen_in_speaks_when_it_is_pointed_at(folder, speech, weights):
+    Image.linear_gradient("L").resize((400, 300)).save("wall.png")
+    notes = []
+    frame = next(stream("wall.png", speech, weights=weights, box=(100, 80, 200, 200), on_note=notes.append))
+    assert frame.shape == (300, 400, 3)
+    assert "taken for an upright one" in notes[0]
+
+
+def cut(source, path, share=0.4):
+    data = Path(source).read_bytes()
+    Path(path).write_bytes(data[: int(len(data) * share)])
+
+
+def lying_header(path):
+    """A wav whose header promises a thousand times the sound that follows."""
+    data = bytearray(write_sound(path, 0.3).read_bytes())
+    data[4:8] = (len(data) * 1000).to_bytes(4, "little")
+    data[40:44] = ((len(data) - 44) * 1000).to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+BAD = {
+    "no face": (lambda: Image.new("RGB", (300, 200), "gray").save("bad.jpg"), "bad.jpg speech.wav", "No face found"),
+    "a drawing": (lambda: draw_house("bad.png"), "bad.png speech.wav", "No face found in bad.png (400x400)"),
+    "no photo": (lambda: None, "bad.jpg speech.wav", "bad.jpg"),
+    "an empty photo": (lambda: Path("bad.jpg").touch(), "bad.jpg speech.wav", "bad.jpg is empty"),
+    "a cut photo": (lambda: cut(ASTRONAUT, "bad.jpg"), "bad.jpg speech.wav", "bad.jpg"),
+    "a folder as photo": (lambda: Path("bad.jpg").mkdir(), "bad.jpg speech.wav", "bad.jpg is a folder"),
+    "a text as photo": (lambda: Path("bad.jpg").write_text("Dear all"), "bad.jpg speech.wav", "bad.jpg"),
+    "a photo of one pixel": (lambda: Image.new("RGB", (1, 1)).save("bad.png"), "bad.png speech.wav", "No face found"),
+    "no speech": (lambda: None, "good.jpg bad.wav", "bad.wav"),
+    "an empty recording": (lambda: Path("bad.wav").touch(), "good.jpg bad.wav", "bad.wav is empty"),
+    "a folder as speech": (lambda: Path("bad.wav").mkdir(), "good.jpg bad.wav", "bad.wav is a folder"),
+    "a text as speech": (lambda: Path("bad.wav").write_text("Dear all " * 99), "good.jpg bad.wav", "bad.wav"),
+    "a photo as speech": (lambda: None, "good.jpg good.jpg", "good.jpg"),
+    "a recording of no samples": (
+        lambda: write_sound(Path("bad.wav"), 0),
+        "good.jpg bad.wav",
+        "bad.wav holds no sound",
+    ),
+    "a missing folder": (lambda: None, "good.jpg speech.wav -o none/out.mp4", "none does not exist"),
+    "a file as folder": (lambda: None, "good.jpg speech.wav -o speech.wav/out.mp4", "speech.wav is not a folder"),
+    "an unwritable folder": (lambda: None, "good.jpg speech.wav -o /proc/out.mp4", "cannot write to the folder /proc"),
+    "another kind of video": (lambda: None, "good.jpg speech.wav -o out.avi", "--out out.avi"),
+    "the speech as output": (
+        lambda: Path("speech.wav").rename("speech.mp4"),
+        "good.jpg speech.mp4 -o speech.mp4",
+        "is the input speech.mp4",
+    ),
+    "the photo as output": (
+        lambda: Path("link.mp4").symlink_to("good.jpg"),
+        "good.jpg speech.wav -o link.mp4",
+        "is the input good.jpg",
+    ),
+    "the photo as manifest": (lambda: None, "good.jpg speech.wav --json good.jpg", "is the input good.jpg"),
+    "the video as manifest": (lambda: None, "good.jpg speech.wav -o a.mp4 --json ./a.mp4", "the video itself"),
+    "missing weights": (lambda: None, "good.jpg speech.wav --weights w.safetensors", "w.safetensors does not exist"),
+    "a text as weights": (
+        lambda: Path("w.safetensors").write_text("Dear all"),
+        "good.jpg speech.wav --weights w.safetensors",
+        "cut or not",
+    ),
+    "no such device": (lambda: None, "good.jpg speech.wav --device tpu", "--device tpu"),
+    "no rate": (lambda: None, "good.jpg speech.wav --fps 0", "--fps 0"),
+    "a word as rate": (lambda: None, "good.jpg speech.wav --fps fast", "--fps fast"),
+    "a wild quality": (lambda: None, "good.jpg speech.wav --crf 52", "--crf 52"),
+    "a tiny video": (lambda: None, "good.jpg speech.wav --max-size 10", "--max-size 10"),
+    "a box outside": (lambda: None, "good.jpg speech.wav --box 400,400,200,200", "which is 512x512"),
+    "a face too many": (lambda: None, "good.jpg speech.wav --face 2", "good.jpg has 1 face"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_clear_message_and_leaves_nothing_behind(folder, speech, weights, case):
+    prepare, words, message = BAD[case]
+    Path("good.jpg").write_bytes(ASTRONAUT.read_bytes())
+    prepare()
+    before = sorted(path.name for path in folder.iterdir())
+    options = [] if "--weights" in words else ["--weights", weights]
+    result = make(*words.split(), *options)
+    assert result.exit_code == 1, result.output
+    assert re.match(r"Error  [^\n]+\nFix    [^\n]+\n\Z", result.stderr), result.stderr
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+    assert sorted(path.name for path in folder.iterdir()) == before
+
+
+def test_a_picture_of_20000_by_20000_is_refused_or_shrunk_without_its_weight_in_memory(folder, speech, weights):
+    """A black one: 400 million pixels in a file of a few kilobytes."""
+    Image.new("1", (20_000, 20_000)).save("huge.png")
+    code = "import resource, sys\nfrom talkface.cli import app\n"
+    code += f"try: app(['render', 'huge.png', 'speech.wav', '--weights', {str(weights)!r}])\n"
+    code += "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ROOT}
+    )
+    assert result.returncode == 1
+    assert re.match(r"Error  [^\n]*huge.png[^\n]*20000x20000[^\n]*\nFix    [^\n]+\n\Z", result.stderr), result.stderr
+    assert int(result.stdout) < 1500  # MiB
+
+
+def test_a_wav_with_a_lying_header_is_rendered_as_long_as_its_sound_or_refused(folder, weights):
+    lying_header(folder / "liar.wav")
+    result = make(ASTRONAUT, "liar.wav", "-o", "out.mp4", "--weights", weights, "--crop")
+    if result.exit_code:
+        assert re.match(r"Error  [^\n]*liar.wav[^\n]*\nFix    [^\n]+\n\Z", result.stderr)
+    else:
+        assert sum(1 for _ in read_frames("out.mp4", fps=None)) == 8
+
+
+def test_the_inputs_of_a_stream_are_checked_by_the_call_itself(folder, speech, weights):
+    with pytest.raises(TalkfaceError, match="There is no file"):
+        stream("missing.jpg", speech, weights=weights)
+
+
+def test_frames_are_made_as_they_are_asked_for(folder, weights):
+    """Ten minutes of speech whose first frame comes at once: nothing waits for, or holds, the other 14,999."""
+    speech = write_sound(folder / "long.wav", 600, rate=8000)
+    frames = stream(ASTRONAUT, speech, weights=weights)
+    assert next(frames).shape == (512, 512, 3)
+    frames.close()
