@@ -1,0 +1,302 @@
+"""Evaluation of a data set: rows, intervals, files. The mouth is read off a pixel, so that every figure is known."""
+
+import csv
+import json
+from itertools import repeat
+
+import numpy as np
+import pytest
+import torch
+
+from talkface.data.clip import Clip, encode_frame
+from talkface.data.shards import DATASET, FORMAT, INDEX, ShardWriter, read_lines, shard_indexes, write_lines
+from talkface.errors import TalkfaceError
+from talkface.evaluate import EvalConfig, evaluate, run
+from talkface.evaluate.rows import fit_windows, frame_energy, identity_frame, wrong_sounds
+from talkface.evaluate.score import RowFrames, Scorer
+from talkface.face.landmarks import FROM_468_TO_68, LIPS
+from talkface.media.windows import mfcc_windows
+from talkface.model.amie import StatisticsNetwork
+from talkface.model.checkpoint import save_network
+from talkface.model.generator import Generator, GeneratorConfig
+
+TINY = GeneratorConfig(window=(96, 144, 64), widths=(8, 8, 8, 8), audio_width=8, audio_features=8, audio_context=0)
+EYES = ((93.0, 105.0), (163.0, 105.0))  # 70 px apart
+
+
+def face_points(opening):
+    """A mesh whose mouth is 40 px wide and opens to `opening` px in the middle."""
+    points = np.zeros((468, 2), np.float32)
+    points[[33, 133]], points[[362, 263]] = EYES[0], EYES[1]
+    mouth = np.array(FROM_468_TO_68[48:68])
+    points[list(LIPS)] = points[mouth] = (128, 190)
+    points[[61, 291, 78, 308]] = [[108, 190], [148, 190], [108, 190], [148, 190]]
+    points[[82, 13, 312]] = (128, 190 - opening / 2)
+    points[[87, 14, 317]] = (128, 190 + opening / 2)
+    return points
+
+
+class PixelFinder:
+    """Stands in for the face networks: the top-left pixel's red is the opening in px, its green 255 hides the face."""
+
+    def __init__(self, device="cpu"):
+        self.looked_at = 0
+
+    def landmarks_aligned(self, frames):
+        self.looked_at += len(frames)
+        points = np.stack([face_points(float(f[0, 0, 0])) for f in frames])
+        return points, np.where(frames[:, 0, 0, 1] == 255, 0.1, 0.9).astype(np.float32)
+
+
+def frame(opening, hidden=False, grey=90):
+    picture = np.full((256, 256, 3), grey, np.uint8)
+    picture[0, 0] = (opening, 255 if hidden else 0, 0)
+    return picture
+
+
+def a_clip(name, speaker, seed=0, frames=12, split="test"):
+    rng = np.random.default_rng(seed)
+    grey = rng.integers(60, 190, (256, 256, 3)).astype(np.uint8)
+    lips = np.stack([face_points(5.0 + 3 * (i != 4))[list(LIPS)] for i in range(frames)])
+    return Clip(
+        name=name,
+        dataset="grid",
+        split=split,
+        speaker=speaker,
+        source=f"{name}.mpg",
+        lips=lips,
+        points68=np.zeros((frames, 68, 2), np.float32),
+        eyes=np.tile(np.float32(EYES), (frames, 1, 1)),
+        transforms=np.zeros((frames, 2, 3)),
+        mfcc_steps=rng.normal(size=(4 * frames, 13)).astype(np.float32),
+        encoded=[encode_frame(np.roll(grey, i, 0)) for i in range(frames)],
+    )
+
+
+def write_dataset(root, clips):
+    with ShardWriter(root, "test-00000") as writer:
+        for clip in clips:
+            writer.add(clip, status="kept")
+    lines = [line for part in shard_indexes(root) for line in read_lines(part) if line["status"] == "kept"]
+    write_lines(root / INDEX, lines)
+    (root / DATASET).write_text(json.dumps({"format": FORMAT, "name": "grid"}))
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
+    monkeypatch.setattr(run, "FaceFinder", PixelFinder)
+    clips = [a_clip(f"s{s}/{i}", f"s{s}", 10 * s + i, frames=10 + s) for s in (1, 2) for i in range(2)]
+    write_dataset(tmp_path / "grid", clips)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("weights")
+    torch.manual_seed(0)
+    save_network(Generator(TINY), "generator", folder / "generator.safetensors")
+    save_network(StatisticsNetwork(TINY), "estimator", folder / "estimator.safetensors")
+    return folder
+
+
+def score(real, fake, metrics=("lmd", "mouth_r", "psnr"), still=False):
+    scorer = Scorer(metrics, PixelFinder())
+    return scorer.score("clip", "me", real, {"row": RowFrames(fake, still)}, keep_curves=True)[0], scorer
+
+
+def test_lmd_of_a_mouth_that_opens_too_far_is_that_of_the_closed_form():
+    found, _ = score([frame(4)] * 3, [frame(10)] * 3)
+    # Of the 20 points the middle one of the upper lip goes up by 3 px, that of the lower lip down; the centroid stays.
+    total, count = found.sums["lmd"]
+    assert total / count == pytest.approx(2 * 3 / 20)
+    assert found.sums["lmd_iod"][0] / 3 == pytest.approx(100 * 0.3 / 70)
+
+
+def test_opening_is_over_the_eye_distance():
+    found, _ = score([frame(7)], [frame(14)])
+    assert found.curves["real_opening"] == pytest.approx([0.1])
+    assert found.curves["opening"] == pytest.approx([0.2])
+
+
+def test_a_generated_frame_without_a_face_is_counted_and_costs_a_whole_mouth():
+    found, _ = score([frame(4)] * 4, [frame(4), frame(4, hidden=True), frame(4), frame(4)])
+    assert (found.lost, found.real_lost) == (1, 0)
+    spread = face_points(4.0)[list(FROM_468_TO_68[48:68])]
+    collapsed = np.linalg.norm(spread - spread.mean(0), axis=1).mean()
+    np.testing.assert_allclose(found.sums["lmd"], [collapsed, 4], rtol=1e-5)
+    assert found.curves["opening"][1] == 0
+
+
+def test_a_real_frame_without_a_face_is_counted_and_nothing_is_compared_with_it():
+    found, _ = score([frame(4), frame(4, hidden=True), frame(4)], [frame(4), frame(50), frame(4)])
+    assert (found.lost, found.real_lost) == (0, 1)
+    np.testing.assert_allclose(found.sums["lmd"], [0, 2], atol=1e-6)
+    assert found.sums["psnr"][1] == 3
+
+
+def test_frames_scored_in_blocks_are_frames_scored_at_once():
+    openings = np.random.default_rng(0).integers(0, 40, 75)
+    found, _ = score(map(frame, openings), [frame(o // 2) for o in openings])
+    np.testing.assert_allclose(found.curves["real_opening"], openings / 70, rtol=1e-5)
+    assert found.frames == 75
+    assert found.sums["psnr"][1] == 75
+
+
+def test_a_still_photo_is_looked_at_once():
+    real = [frame(o) for o in range(40)]
+    found, scorer = score(real, repeat(frame(0)), still=True)
+    assert scorer.finder.looked_at == 40 + 1
+    slow, _ = score(real, repeat(frame(0)), still=False)
+    assert found.sums.keys() == slow.sums.keys()
+    assert all(np.array_equal(found.sums[name], slow.sums[name]) for name in found.sums)
+
+
+def test_without_landmark_metrics_no_face_is_looked_for():
+    found, scorer = score([frame(4)] * 2, [frame(4)] * 2, metrics=("psnr", "ssim"))
+    assert scorer.finder.looked_at == 0
+    assert found.sums["ssim"][0] == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    "speakers", [list("aabbcc"), list("aaab"), list("aaaa"), list("abcde"), list("aabbbccccdddd"), list("ab")]
+)
+def test_wrong_sounds_are_never_the_clips_own_and_each_is_given_once(speakers):
+    donors = wrong_sounds(speakers, seed=1)
+    assert sorted(donors) == list(range(len(speakers)))
+    assert all(donor != clip for clip, donor in enumerate(donors))
+    if max(map(speakers.count, speakers)) <= len(speakers) / 2:
+        assert all(speakers[donor] != speakers[clip] for clip, donor in enumerate(donors))
+
+
+def test_wrong_sounds_follow_the_seed():
+    speakers = list("aabbccddee")
+    assert wrong_sounds(speakers, 0) == wrong_sounds(speakers, 0)
+    assert len({tuple(wrong_sounds(speakers, seed)) for seed in range(5)}) > 1
+
+
+def test_wrong_speech_is_cut_or_repeated_to_the_clips_length():
+    windows = np.arange(3)[:, None, None] * np.ones((3, 20, 13))
+    assert fit_windows(windows, 7)[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert fit_windows(windows, 2)[:, 0, 0].tolist() == [0, 1]
+
+
+def test_the_identity_frame_is_the_first_the_most_closed_or_drawn_by_the_seed():
+    clip = a_clip("s1/x", "s1")
+    assert identity_frame(clip, "first", 0) == 0
+    assert identity_frame(clip, "closest-mouth", 0) == 4
+    drawn = [identity_frame(clip, "random", seed) for seed in range(20)]
+    assert len(set(drawn)) > 3
+    assert drawn == [identity_frame(clip, "random", seed) for seed in range(20)]
+
+
+def test_the_energy_of_a_frame_is_that_of_its_own_forty_milliseconds():
+    steps = np.zeros((40, 13), np.float32)
+    steps[20:24, 0] = 1  # the fifth frame's steps
+    energy = frame_energy(mfcc_windows(steps, 10))
+    rise = 50 / np.sqrt(26)  # dB in every band
+    np.testing.assert_allclose(energy - energy[0], rise * (np.arange(10) == 5), atol=1e-4)
+
+
+def test_a_data_set_gives_the_three_rows_and_the_papers(data, weights):
+    steps = []
+    found = evaluate(
+        EvalConfig(
+            data="grid",
+            weights=weights / "generator.safetensors",
+            estimator=weights / "estimator.safetensors",
+            json=data / "out.json",
+            csv=data / "out.csv",
+        ),
+        on_step=lambda done, total: steps.append((done, total)),
+    )
+    said = json.loads((data / "out.json").read_text())
+    assert list(said)[:8] == ["dataset", "split", "clips", "frames", "detector", "weights", "definitions", "rows"]
+    assert (said["dataset"], said["split"], said["clips"], said["frames"]) == ("grid", "test", 4, 46)
+    assert list(said["rows"]) == ["still", "wrong_sound", "model", "paper"]
+    assert said["rows"]["paper"] == {"psnr_lineage": 31.01, "ssim": 0.97, "lmd": 0.78}
+    for name, value in found.rows["model"].items():
+        if name.endswith("_ci95"):
+            continue
+        low, high = found.rows["model"][f"{name}_ci95"]
+        assert np.isnan(value) or low - 1e-9 <= value <= high + 1e-9
+    assert set(said["definitions"]) == {n for n in said["rows"]["model"] if not n.endswith("_ci95")}
+    assert "46 frames of 4 clips" in said["definitions"]["lmd"]
+    assert "MediaPipe" in said["definitions"]["lmd"]
+    assert said["rows"]["still"]["mouth_r"] is None
+    assert steps[-1] == (46, 46)
+    assert found.table()[0][0] == ""
+    assert [row[0] for row in found.table()[1:]] == ["still", "wrong_sound", "model", "paper"]
+
+    lines = list(csv.DictReader((data / "out.csv").open(newline="")))
+    assert len(lines) == 4 * 3
+    model = [line for line in lines if line["row"] == "model"]
+    pooled = np.average([float(m["psnr"]) for m in model], weights=[int(m["frames"]) for m in model])
+    assert pooled == pytest.approx(said["rows"]["model"]["psnr"], abs=1e-5)
+
+
+def test_the_same_command_gives_the_same_bytes_whatever_the_number_of_workers(data, weights):
+    for workers in (1, 3):
+        evaluate(
+            EvalConfig(
+                data="grid",
+                metrics=("psnr", "ssim", "lmd", "sync"),
+                weights=weights / "generator.safetensors",
+                workers=workers,
+                json=data / f"{workers}.json",
+                csv=data / f"{workers}.csv",
+            )
+        )
+    assert (data / "1.json").read_bytes() == (data / "3.json").read_bytes()
+    assert (data / "1.csv").read_bytes() == (data / "3.csv").read_bytes()
+
+
+def test_the_still_row_scores_the_identity_frame_against_every_real_one(data):
+    found = evaluate(EvalConfig(data="grid", metrics=("psnr",), rows=("still",)))
+    assert found.weights is None
+    clip = a_clip("s1/0", "s1", 10, frames=11)
+    first, *rest = clip.frames()
+    errors = [np.mean((f.astype(float) - first) ** 2) for f in rest]
+    expected = (100 + sum(10 * np.log10(255**2 / e) for e in errors)) / 11
+    [score] = [s for s in found.scores if s.clip == "s1/0"]
+    assert score.sums["psnr"][0] / score.sums["psnr"][1] == pytest.approx(expected)
+
+
+def test_limit_takes_clips_spread_over_the_split(data):
+    found = evaluate(EvalConfig(data="grid", metrics=("psnr",), rows=("still",), limit=2))
+    assert [score.clip for score in found.scores] == ["s1/0", "s2/1"]
+
+
+def test_lmd_alone_works_with_the_defaults_and_says_what_was_used(data, weights, monkeypatch):
+    monkeypatch.setattr(run, "load_generator", lambda path, device: Generator(TINY).eval())
+    monkeypatch.setattr(run, "weights_hash", lambda path: "0" * 64)
+    notes = []
+    found = evaluate(EvalConfig(metrics=("lmd",)), on_note=notes.append)
+    assert notes == ["--data is not given: grid, split test."]
+    assert {name for name in found.rows["model"] if "_ci95" not in name} == {"lmd", "lmd_128", "lmd_iod"}
+    assert found.rows["model"]["lmd_128"] == pytest.approx(found.rows["model"]["lmd"] / 2)
+
+
+def test_one_clip_has_no_wrong_sound_and_the_report_says_so(data, weights):
+    found = evaluate(
+        EvalConfig(data="grid", metrics=("psnr",), limit=1, weights=weights / "generator.safetensors", workers=1)
+    )
+    assert list(found.rows) == ["still", "model", "paper"]
+    assert "wrong_sound" in found.notes[0]
+    assert found.as_json()["rows"]["model"]["psnr_ci95"] == [None, None]
+
+
+@pytest.mark.parametrize(
+    "wrong, said",
+    [
+        ({"metrics": ("fid",)}, "fid is not computed"),
+        ({"metrics": ("psrn",)}, "psrn is not known"),
+        ({"metrics": ("lse_d",)}, "SyncNet"),
+        ({"identity": "last"}, "--identity last"),
+        ({"limit": 0}, "--limit 0"),
+        ({"real": "a.mp4"}, "Only one video"),
+    ],
+)
+def test_what_cannot_be_done_is_said_before_any_work(wrong, said):
+    with pytest.raises(TalkfaceError, match=said):
+        EvalConfig(**wrong)
