@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,13 +24,19 @@ def existing_file(path: str | Path, wanted: str) -> Path:
     """
     path = Path(path)
     absolute = path.absolute()
-    if absolute.is_dir():
+    try:
+        status = absolute.stat()
+    except FileNotFoundError as error:
+        raise TalkfaceError(
+            f"There is no file {path}.", f"Check the name; it is looked for in {absolute.parent}."
+        ) from error
+    except (OSError, ValueError) as error:  # a name too long, a folder that may not be entered, a null character
+        raise TalkfaceError(f"{path} cannot be opened: {_reason(error)}.", "Check the name.") from error
+    if stat.S_ISDIR(status.st_mode):
         raise TalkfaceError(f"{path} is a folder, not {wanted}.", f"Give {wanted} inside it.")
-    if not absolute.exists():
-        raise TalkfaceError(f"There is no file {path}.", f"Check the name; it is looked for in {absolute.parent}.")
     if not os.access(absolute, os.R_OK):
         raise TalkfaceError(f"{path} may not be read.", "Change its permissions, or copy it to where you may read it.")
-    if absolute.is_file() and absolute.stat().st_size == 0:
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise TalkfaceError(f"{path} is empty (0 bytes), not {wanted}.", "Copy or download it again.")
     return absolute
 
@@ -44,20 +51,31 @@ def replacing(target: str | Path) -> Iterator[Path]:
         TalkfaceError: the folder is missing or may not be written, or `target` is a folder.
     """
     target = Path(target).absolute()
-    if target.is_dir():
-        raise TalkfaceError(f"{target} is a folder; the result needs a file name.", f"Name a file inside {target}.")
     beside = target.parent / f".talkface-{uuid.uuid4().hex[:12]}{target.suffix}"
-    try:
+    with _refused(target):
+        if target.is_dir():
+            raise TalkfaceError(f"{target} is a folder; the result needs a file name.", f"Name a file inside {target}.")
         # Touched first, so that a folder which may not be written is found out before any work is done.
         beside.touch(exist_ok=False)
+    try:
         yield beside
-        beside.replace(target)
-    except OSError as error:
-        if error.filename is None or Path(os.fsdecode(error.filename)) != beside:
-            raise
-        reason = error.strerror or str(error)
-        raise TalkfaceError(
-            f"{target} cannot be written: {reason}.", "Choose a folder that exists, may be written and has space."
-        ) from error
+        with _refused(target):
+            beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
+
+
+@contextmanager
+def _refused(target: Path) -> Iterator[None]:
+    """Turn what the system refuses into a message about `target`."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise TalkfaceError(
+            f"{target} cannot be written: {_reason(error)}.",
+            "Choose a folder that exists, may be written and has space.",
+        ) from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)

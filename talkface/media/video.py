@@ -151,7 +151,7 @@ class VideoWriter:
         audio: str | Path | None = None,
         *,
         crf: int = 18,
-        preset: str = "medium",
+        preset: str = "fast",
         mark: bool = True,
         metadata: Mapping[str, str] | None = None,
     ) -> None:
