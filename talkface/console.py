@@ -7,7 +7,7 @@ standard error; results, when a command prints any, go to standard output.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,6 @@ from talkface.errors import TalkfaceError
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 OnStep = Callable[[int, int], None]
 
@@ -45,11 +44,22 @@ def say(message: str, *, quiet: bool = False) -> None:
         error_console().print(Text(message))
 
 
-def show_table(table: Table) -> None:
-    """A result, on standard output."""
+def show_table(rows: Sequence[Sequence[str]]) -> None:
+    """A result, on standard output: a header and rows of text, as wide as it needs to be."""
+    from rich import box
     from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
-    Console(highlight=False).print(table)
+    table = Table(box=box.SIMPLE_HEAD)
+    for index, name in enumerate(rows[0]):
+        table.add_column(Text(name), justify="right" if index else "left", no_wrap=True)
+    for row in rows[1:]:
+        table.add_row(*map(Text, row))
+    console = Console(highlight=False)
+    unbounded = console.options.update(max_width=10_000)
+    console.width = max(console.width, console.measure(table, options=unbounded).maximum)
+    console.print(table)
 
 
 @contextmanager

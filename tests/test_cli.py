@@ -15,7 +15,7 @@ from talkface.cli import app
 from talkface.errors import TalkfaceError
 
 ROOT = str(Path(__file__).resolve().parent.parent)
-COMMANDS = ["render"]
+COMMANDS = ["render", "preprocess", "visemes", "eval"]
 
 
 @pytest.fixture
@@ -212,3 +212,54 @@ def test_render_is_the_function_whatever_was_imported_before(before):
 def test_an_unknown_name_of_the_package_is_an_attribute_error():
     with pytest.raises(AttributeError, match="rendr"):
         talkface.rendr  # noqa: B018
+
+
+@pytest.mark.parametrize("setting", ["max_yawn=3", "max_yaw=wide", "min_frames=1.5", "max_yaw"])
+def test_a_gate_that_does_not_exist_or_fit_is_a_usage_error(run, setting):
+    result = run("preprocess", "--data", "lrw", "--source", ".", "--gate", setting)
+    assert result.exit_code == 2
+    assert "--gate" in result.stderr
+
+
+def test_gates_are_set_by_name(run, monkeypatch):
+    import talkface.preprocess
+
+    configs = []
+
+    def note(config, on_step):
+        configs.append(config)
+        raise TalkfaceError("Stop here.")
+
+    monkeypatch.setattr(talkface.preprocess, "preprocess", note)
+    line = "preprocess --data lrw --source . --gate max_yaw=30 --gate min_frames=20 --shard 2/3"
+    result = run(*line.split())
+    assert result.exit_code == 1
+    assert (configs[0].gates.max_yaw, configs[0].gates.min_frames, configs[0].shard) == (30.0, 20, "2/3")
+
+
+def test_options_of_eval_reach_its_config(run, monkeypatch):
+    import talkface.evaluate
+
+    configs = []
+
+    def note(config, on_step, on_note):
+        configs.append(config)
+        raise TalkfaceError("Stop here.")
+
+    monkeypatch.setattr(talkface.evaluate, "evaluate", note)
+    line = "eval --data grid --metrics lmd,ssim --rows still --limit 3 --identity random"
+    assert run(*line.split()).exit_code == 1
+    assert run("eval", "real.mp4", "fake.mp4").exit_code == 1
+    one, two = configs
+    assert (one.data, one.metrics, one.rows, one.limit, one.identity) == (
+        "grid",
+        ("lmd", "ssim"),
+        ("still",),
+        3,
+        "random",
+    )
+    assert (str(two.real), str(two.fake), two.metrics) == ("real.mp4", "fake.mp4", None)
+
+
+def test_one_video_alone_is_a_usage_error_of_eval(run):
+    assert run("eval", "real.mp4").exit_code == 2

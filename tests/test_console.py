@@ -70,3 +70,13 @@ def test_a_terminal_gets_a_bar_with_count_and_speed(monkeypatch):
     assert "Rendering" in terminal.text
     assert "10/10" in terminal.text
     assert "frames/s" in terminal.text
+
+
+def test_a_table_is_a_result_and_as_wide_as_it_needs_to_be(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "20")
+    console.show_table([["", *(f"column {i}" for i in range(10))], ["[row]", *"0123456789"]])
+    shown = capsys.readouterr()
+    assert shown.err == ""
+    header, _, row = (line for line in shown.out.splitlines() if line.strip())
+    assert header.split() == [word for i in range(10) for word in ("column", str(i))]
+    assert row.split() == ["[row]", *"0123456789"]

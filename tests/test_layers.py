@@ -25,7 +25,6 @@ BELOW = {
 }
 # ablate trains and evaluates: the one command that is made of two others.
 BELOW["ablate"] = BELOW["ablate"] | {"train", "evaluate"}
-LIGHT = ["__init__.py", "__main__.py", "cli.py", "console.py", "config.py", "errors.py"]
 HEAVY = {
     "torch",
     "numpy",
@@ -38,12 +37,18 @@ HEAVY = {
     "imageio_ffmpeg",
     "face_alignment",
 }
+LIGHT = ["__init__.py", "__main__.py", "console.py", "config.py", "errors.py"]
+LIGHT += [f"cli/{path.name}" for path in (PACKAGE / "cli").glob("*.py")]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 
 def room_of(path: Path) -> str:
     """The first part of a module's name inside the package."""
     return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(PACKAGE))
 
 
 def imports(path: Path, top_only: bool = False) -> set[str]:
@@ -64,10 +69,6 @@ def rooms_imported(path: Path) -> set[str]:
     parts = [name.split(".") for name in imports(path)]
     known = ROOMS | COMMANDS | DOOR | GROUND | {"data"}
     return {name[1] for name in parts if name[0] == "talkface" and len(name) > 1 and name[1] in known}
-
-
-def named(path: Path) -> str:
-    return str(path.relative_to(PACKAGE))
 
 
 @pytest.mark.parametrize("path", [p for p in SOURCES if p.parent != PACKAGE or room_of(p) in BELOW], ids=named)
