@@ -90,24 +90,34 @@ def read_detections(scores: np.ndarray, places: np.ndarray, wanted: float = SCOR
     """
     likely = np.flatnonzero(scores >= wanted)
     order = likely[np.argsort(-scores[likely], kind="stable")]
+    boxes = np.concatenate((places[:, 0] - places[:, 1] / 2, places[:, 1]), 1)
     found = []
     while len(order):
-        same = _overlap(places[order[0]], places[order]) > OVERLAP_OF_ONE_FACE
+        same = overlap(boxes[order[0]], boxes[order]) > OVERLAP_OF_ONE_FACE
         same[0] = True
-        weights = scores[order[same]]
-        place = (weights[:, None, None] * places[order[same]]).sum(0) / weights.sum()
-        box = np.concatenate((place[0] - place[1] / 2, place[1])).astype(np.float32)
-        found.append(Detection(box, place[2:].astype(np.float32), float(weights[0])))
+        of_one = order[same]
+        box = np.average(boxes[of_one], 0, scores[of_one])
+        key_points = np.average(places[of_one, 2:], 0, scores[of_one])
+        found.append(Detection(box.astype(np.float32), key_points.astype(np.float32), float(scores[order[0]])))
         order = order[~same]
     return found
 
 
-def _overlap(place: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box with each of many; boxes as (centre, size)."""
-    low = np.maximum(place[0] - place[1] / 2, places[:, 0] - places[:, 1] / 2)
-    high = np.minimum(place[0] + place[1] / 2, places[:, 0] + places[:, 1] / 2)
-    common = np.prod(np.clip(high - low, 0, None), axis=1)
-    return common / np.maximum(np.prod(place[1]) + np.prod(places[:, 1], axis=1) - common, 1e-9)
+def best_of_each_face(found: list[Detection]) -> list[Detection]:
+    """The first of the detections of each face: what several looks at one picture, best first, amount to."""
+    kept: list[Detection] = []
+    for one in found:
+        if all(overlap(one.box, other.box) <= OVERLAP_OF_ONE_FACE for other in kept):
+            kept.append(one)
+    return kept
+
+
+def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of one box (4,) with one (4,) or with many (N, 4): x, y, width, height."""
+    low = np.maximum(box[:2], boxes[..., :2])
+    high = np.minimum(box[:2] + box[2:], boxes[..., :2] + boxes[..., 2:])
+    common = np.prod(np.clip(high - low, 0, None), axis=-1)
+    return common / np.maximum(np.prod(box[2:]) + np.prod(boxes[..., 2:], axis=-1) - common, 1e-9)
 
 
 def load_face_detector(path: Path | None = None, device: torch.device | str = "cpu") -> FaceDetector:

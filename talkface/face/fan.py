@@ -2,6 +2,7 @@
 
 Slow (about a second per face on a CPU), and its weights are not shipped: face-alignment downloads them (96 MB) on first
 use. `FanFinder` can stand wherever a `FaceFinder` can; its faces have 68 points of iBUG's scheme instead of 468.
+`refine` does the same for one face that is found already.
 """
 
 from __future__ import annotations
@@ -25,6 +26,30 @@ CUT_SIZE = 384  # px, side of the levelled cut that FAN gets
 BOX_WIDTH = 0.8  # of its height: the shape of the boxes that FAN was trained with (S3FD's)
 
 
+class Fan:
+    """FAN-4 with its weights; arguments and errors as for `FanFinder`."""
+
+    def __init__(self, device: torch.device | str = "cpu") -> None:
+        self.network = _load_fan(str(device))
+
+    def refine(self, picture: np.ndarray, face: Face) -> Face:
+        """A face that `FaceFinder` found in the picture, with 68 points instead of 468."""
+        return replace(face, points=self.points(picture, window_of_points(face.points)))
+
+    def points(self, picture: np.ndarray, window: np.ndarray) -> np.ndarray:
+        """FAN's points float32 (68, 2) in pixels of the picture, from a levelled cut with the face in its middle."""
+        middle, reach = CUT_SIZE / 2, CUT_SIZE / MARGIN / 2
+        box = [middle - BOX_WIDTH * reach, middle - reach, middle + BOX_WIDTH * reach, middle + reach, 1.0]
+        found = self.network.get_landmarks_from_image(cut(picture, window, CUT_SIZE), detected_faces=[box])
+        matrix = to_picture(window, CUT_SIZE)
+        return (found[0] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
+
+
+def refine(picture: np.ndarray, face: Face, device: torch.device | str = "cpu") -> Face:
+    """One face with FAN's 68 points; loads the network, so for many faces use `Fan`. Errors as for `FanFinder`."""
+    return Fan(device).refine(picture, face)
+
+
 class FanFinder:
     """Faces found by `FaceFinder`, their points by FAN-4. The methods are those of `FaceFinder`.
 
@@ -37,16 +62,16 @@ class FanFinder:
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.finder = FaceFinder(device)
-        self.network = _load_fan(str(device))
+        self.fan = Fan(device)
 
     def find(self, picture: np.ndarray) -> list[Face]:
         """As `FaceFinder.find`."""
-        return [self._with_68(picture, face) for face in self.finder.find(picture)]
+        return [self.fan.refine(picture, face) for face in self.finder.find(picture)]
 
     def find_in(self, picture: np.ndarray, box: tuple[float, float, float, float]) -> Face | None:
         """As `FaceFinder.find_in`."""
         face = self.finder.find_in(picture, box)
-        return face and self._with_68(picture, face)
+        return face and self.fan.refine(picture, face)
 
     def track(self, frames: Iterable[np.ndarray], batch: int = 16) -> Iterator[Face | None]:
         """As `FaceFinder.track`; keeps one batch of frames."""
@@ -59,7 +84,7 @@ class FanFinder:
 
         for face in self.finder.track(remembered(), batch):
             frame = waiting.pop(0)
-            yield face and self._with_68(frame, face)
+            yield face and self.fan.refine(frame, face)
 
     def landmarks_aligned(self, frames: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """As `FaceFinder.landmarks_aligned`, with 68 points: float32 (N, 68, 2), and the mesh's flags."""
@@ -67,19 +92,8 @@ class FanFinder:
         points = np.empty((len(frames), 68, 2), np.float32)
         for index, frame in enumerate(frames):
             seen = flags[index] >= FLAG_WANTED
-            points[index] = self._points(frame, window_of_points(mesh[index]) if seen else ALIGNED_WINDOW)
+            points[index] = self.fan.points(frame, window_of_points(mesh[index]) if seen else ALIGNED_WINDOW)
         return points, flags
-
-    def _with_68(self, picture: np.ndarray, face: Face) -> Face:
-        return replace(face, points=self._points(picture, window_of_points(face.points)))
-
-    def _points(self, picture: np.ndarray, window: np.ndarray) -> np.ndarray:
-        """FAN's points float32 (68, 2) in pixels of the picture, from a levelled cut with the face in its middle."""
-        middle, reach = CUT_SIZE / 2, CUT_SIZE / MARGIN / 2
-        box = [middle - BOX_WIDTH * reach, middle - reach, middle + BOX_WIDTH * reach, middle + reach, 1.0]
-        found = self.network.get_landmarks_from_image(cut(picture, window, CUT_SIZE), detected_faces=[box])
-        matrix = to_picture(window, CUT_SIZE)
-        return (found[0] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
 
 
 def _load_fan(device: str) -> object:

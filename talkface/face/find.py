@@ -18,10 +18,22 @@ import numpy as np
 import torch
 
 from talkface.config import EYE_CENTRE, EYE_DISTANCE
-from talkface.face.detector import DETECTOR_SIZE, Detection, load_face_detector, read_detections
+from talkface.face.detector import (
+    DETECTOR_SIZE,
+    OVERLAP_OF_ONE_FACE,
+    SCORE_WANTED,
+    Detection,
+    best_of_each_face,
+    load_face_detector,
+    overlap,
+    read_detections,
+)
 from talkface.face.mesh import MESH_SIZE, load_face_mesh
 from talkface.face.roi import cut, drifted, to_picture, window_of_box, window_of_detection, window_of_points
 
+SCORE_WANTED_CLOSER = 0.7  # of the detector in tiles and turned pictures, where it has many chances to err
+FIRST_LOOK_BONUS = 0.1  # on the detector's score in the whole, upright picture, where several looks see one face
+QUARTER_TURNS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 FLAG_WANTED = 0.5  # the mesh's own judgement that it looks at a face
 PROFILE_YAW = 40.0  # degrees from which a face is too much of a profile to be animated
 COUNT_EVERY = 25  # frames between two counts of the faces in a video
@@ -65,7 +77,7 @@ class FaceFinder:
     def find(self, picture: np.ndarray) -> list[Face]:
         """All faces of a photo, from left to right; an empty list where there is none.
 
-        Looks at the whole first; where it finds nothing, at the picture turned by quarters, then at ever smaller tiles.
+        Looks at the whole, at the whole turned by quarters, and at large tiles; if it finds nothing, at small tiles.
         """
         for windows in _ever_closer(*picture.shape[:2]):
             faces = self._faces(picture, self.detect(picture, windows))
@@ -76,8 +88,8 @@ class FaceFinder:
     def find_in(self, picture: np.ndarray, box: tuple[float, float, float, float]) -> Face | None:
         """The face in `box` (x, y, width, height in pixels), which the user points at; None if the mesh sees none."""
         x, y, width, height = box
-        wide = [np.array((x + width / 2, y + height / 2, 2 * max(width, height), 0.0))]
-        inside = [face for face in self._faces(picture, self.detect(picture, wide)) if _in_box(face, box)]
+        around = [np.array((x + width / 2, y + height / 2, 2 * max(width, height), turn)) for turn in QUARTER_TURNS]
+        inside = [face for face in self._faces(picture, self.detect(picture, around)) if _in_box(face, box)]
         if inside:
             return max(inside, key=_area)
         points, flags = self._settle([picture], [window_of_box(np.array(box, float))])
@@ -124,19 +136,24 @@ class FaceFinder:
         return points, flags
 
     def detect(self, picture: np.ndarray, windows: list[np.ndarray] | None = None) -> list[Detection]:
-        """What the detector takes for faces, best first, in the whole picture or in each of `windows` on it."""
+        """What the detector takes for faces, best first, in the whole picture or in each of `windows` on it.
+
+        After the first window the detector must be surer, since many looks at a picture find more that is none; and
+        what it found in the first is kept unless another look is surer by far, as it is of a face upside down.
+        """
         windows = windows or [_whole(*picture.shape[:2])]
-        scores, places = [], []
+        found: list[tuple[float, Detection]] = []
         for start in range(0, len(windows), 32):
             part = windows[start : start + 32]
             cuts = np.stack([cut(picture, window, DETECTOR_SIZE, cv2.BORDER_CONSTANT) for window in part])
             with torch.inference_mode():
-                found = self.detector(self._to_tensor(cuts) * 2 - 1)
-            scores += [*found[0].cpu().numpy()]
-            places += [
-                _place_in_picture(place, window) for place, window in zip(found[1].cpu().numpy(), part, strict=True)
-            ]
-        return read_detections(np.concatenate(scores), np.concatenate(places))
+                scores, places = (one.cpu().numpy() for one in self.detector(self._to_tensor(cuts) * 2 - 1))
+            for index, window in enumerate(part):
+                first = start + index == 0
+                wanted = SCORE_WANTED if first else SCORE_WANTED_CLOSER
+                ones = read_detections(scores[index], _place_in_picture(places[index], window), wanted)
+                found += [(one.score + FIRST_LOOK_BONUS * first, one) for one in ones]
+        return best_of_each_face([one for _, one in sorted(found, key=lambda ranked: -ranked[0])])
 
     def mesh(self, pictures: Iterable[np.ndarray], windows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """The mesh in one window of each picture, all in one batch.
@@ -167,7 +184,11 @@ class FaceFinder:
         if not found:
             return []
         points, flags = self._settle([picture] * len(found), [window_of_detection(one) for one in found])
-        faces = [_face(*one) for one in zip(points, flags, strict=True) if one[1] >= FLAG_WANTED]
+        faces: list[Face] = []
+        for mesh, flag in zip(points, flags, strict=True):
+            face = _face(mesh, flag)
+            if flag >= FLAG_WANTED and not any(overlap(face.box, other.box) > OVERLAP_OF_ONE_FACE for other in faces):
+                faces.append(face)
         faces = [replace(face, faces_seen=len(faces)) for face in faces]
         return sorted(faces, key=lambda face: face.box[0] + face.box[2] / 2)
 
@@ -230,17 +251,21 @@ def _whole(height: int, width: int, angle: float = 0.0) -> np.ndarray:
 
 
 def _ever_closer(height: int, width: int) -> Iterator[list[np.ndarray]]:
-    """Windows to look for faces in: the whole; the whole turned by quarters; tiles, half overlapping, ever smaller.
+    """Windows to look for faces in: the whole, upright and turned, with large tiles; then small tiles.
 
     The detector sees only faces larger than a tenth of its window.
     """
-    yield [_whole(height, width)]
-    yield [_whole(height, width, turn * np.pi / 2) for turn in (1, 2, 3)]
-    for parts in (1, 2, 3, 4):
-        side = min(height, width) / parts
-        columns = np.linspace(side / 2, width - side / 2, int(np.ceil(2 * width / side - 1)))
-        rows = np.linspace(side / 2, height - side / 2, int(np.ceil(2 * height / side - 1)))
-        yield [np.array((x, y, side, 0.0)) for y in rows for x in columns]
+    yield [_whole(height, width, turn) for turn in QUARTER_TURNS] + _tiles(height, width, 1) + _tiles(height, width, 2)
+    yield _tiles(height, width, 3)
+    yield _tiles(height, width, 4)
+
+
+def _tiles(height: int, width: int, parts: int) -> list[np.ndarray]:
+    """Squares of the picture's short side over `parts`, half overlapping."""
+    side = min(height, width) / parts
+    columns = np.linspace(side / 2, width - side / 2, int(np.ceil(2 * width / side - 1)))
+    rows = np.linspace(side / 2, height - side / 2, int(np.ceil(2 * height / side - 1)))
+    return [np.array((x, y, side, 0.0)) for y in rows for x in columns]
 
 
 def _place_in_picture(places: np.ndarray, window: np.ndarray) -> np.ndarray:

@@ -44,7 +44,7 @@ def to_picture(window: np.ndarray, size: int) -> np.ndarray:
 
 def cut(picture: np.ndarray, window: np.ndarray, size: int, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
     """The window as uint8 (size, size, 3). Large windows are averaged down, so that fine detail does not alias."""
-    fine = int(np.clip(window[2] / size, 1, FINEST))
+    fine = int(np.clip(round(window[2] / size), 1, FINEST))
     matrix = to_picture(window, size * fine)
     matrix[:, 2] -= matrix[:, :2].sum(1) * (fine - 1) / 2  # averaging puts the centre of `fine` samples at each pixel
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
