@@ -52,22 +52,22 @@ def replacing(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target).absolute()
     beside = target.parent / f".talkface-{uuid.uuid4().hex[:12]}{target.suffix}"
-    with _refused(target):
+    with refusals_of(target):
         if target.is_dir():
             raise TalkfaceError(f"{target} is a folder; the result needs a file name.", f"Name a file inside {target}.")
         # Touched first, so that a folder which may not be written is found out before any work is done.
         beside.touch(exist_ok=False)
     try:
         yield beside
-        with _refused(target):
+        with refusals_of(target):
             beside.replace(target)
     finally:
         beside.unlink(missing_ok=True)
 
 
 @contextmanager
-def _refused(target: Path) -> Iterator[None]:
-    """Turn what the system refuses into a message about `target`."""
+def refusals_of(target: Path) -> Iterator[None]:
+    """Inside the block, what the system refuses becomes a TalkfaceError about `target`."""
     try:
         yield
     except (OSError, ValueError) as error:
