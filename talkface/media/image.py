@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from talkface.errors import TalkfaceError
 from talkface.media.files import existing_file, refusals_of, replacing
@@ -20,10 +21,20 @@ SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 # Formats of photos. Pillow knows others, some of which run programs (EPS) or take any text for a picture.
 FORMATS = ["JPEG", "MPO", "PNG", "WEBP", "TIFF", "BMP", "DIB", "GIF", "AVIF", "HEIF", "JPEG2000"]
 FORMATS += ["PPM", "TGA", "ICO", "QOI"]
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF's orientation -> what sets the picture upright."""
 FIX = "Use a JPEG, PNG, WebP, TIFF, BMP or HEIC photo."
 # What is often given in place of a photo: its first bytes, and what to say of it.
 MISTAKEN = [
-    (rb".{4}ftyp(heic|heix|hevc|mif1|msf1)", "is a HEIC photo; pillow-heif is not installed", "pip install pillow-heif"),
+    (rb".{4}ftyp(heic|heix|hevc|mif1|msf1)", "is a HEIC photo, which pillow-heif reads", "pip install pillow-heif"),
     (rb".{4}ftyp(avif|avis)", "is an AVIF photo, which this Pillow does not read", "pip install --upgrade pillow"),
     (rb".{4}ftyp|\x1aE\xdf\xa3|RIFF.{4}AVI |\x00\x00\x01\xba", "is a video", "Save one frame of it as PNG or JPEG."),
     (rb"RIFF.{4}WAVE|ID3|fLaC|OggS", "is a recording", "Give the photo first and the recording second."),
@@ -42,7 +53,7 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 
     Args:
         path: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF, HEIC, JPEG 2000, PPM, TGA, ICO or QOI.
-        max_pixels: a photo of more is shrunk to this many. Above 178 million pixels it is refused, unread.
+        max_pixels: a photo of more is shrunk by a whole number; above 178 million pixels it is refused, unread.
 
     Raises:
         TalkfaceError: no such file, not a photo, cut off, or too large to be read safely.
@@ -95,20 +106,26 @@ def _open(source: Path) -> Image.Image:
 
 
 def _upright_rgb(picture: Image.Image, name: str, max_pixels: int) -> Image.Image:
-    shrink = min(1.0, (max_pixels / (picture.width * picture.height)) ** 0.5)
-    size = max(1, int(picture.width * shrink)), max(1, int(picture.height * shrink))
+    smaller = _times_too_large(picture, max_pixels)
     try:
-        picture.draft(picture.mode, size)  # a JPEG is shrunk while it is decoded
+        if smaller > 1:  # a JPEG is shrunk while it is decoded
+            picture.draft(picture.mode, (picture.width // smaller, picture.height // smaller))
         picture.load()
     except Exception as error:  # decoders raise whatever a broken file drives them to
         raise _broken(name, error) from error
     try:
         flat = _flat(picture, name)
-        if shrink < 1:
-            flat = flat.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
+        smaller = _times_too_large(flat, max_pixels)
+        if smaller > 1:
+            flat = flat.reduce(smaller)
         return _srgb(_turned(flat, picture))
     except (OSError, ValueError) as error:
         raise TalkfaceError(f"The colours of {name} ({picture.mode}) cannot be read: {error}.", FIX) from error
+
+
+def _times_too_large(picture: Image.Image, max_pixels: int) -> int:
+    """The whole number by which both sides must be divided for the picture to have `max_pixels` at most."""
+    return math.ceil((picture.width * picture.height / max_pixels) ** 0.5)
 
 
 def _broken(name: str, error: Exception) -> TalkfaceError:
@@ -118,13 +135,10 @@ def _broken(name: str, error: Exception) -> TalkfaceError:
 def _turned(flat: Image.Image, picture: Image.Image) -> Image.Image:
     """`flat` turned as the EXIF of `picture` says; unreadable EXIF says nothing."""
     try:
-        orientation = picture.getexif().get(0x0112, 1)
+        turn = TURNS.get(picture.getexif().get(0x0112))
     except Exception:  # the parser of EXIF raises what broken bytes drive it to; the pixels are well
-        return flat
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    flat.info["exif"] = exif.tobytes()
-    return ImageOps.exif_transpose(flat)
+        turn = None
+    return flat if turn is None else flat.transpose(turn)
 
 
 def _flat(picture: Image.Image, name: str) -> Image.Image:
@@ -140,9 +154,10 @@ def _flat(picture: Image.Image, name: str) -> Image.Image:
         flat = Image.new("RGBA", picture.size, "white")
         flat.alpha_composite(picture)
         picture = flat.convert("RGB")
-    elif picture.mode != "CMYK" or not profile:
+    elif picture.mode != "RGB" and (picture.mode != "CMYK" or not profile):
         picture = picture.convert("RGB")
-    picture.info = {"icc_profile": profile} if profile else {}
+    if profile:
+        picture.info["icc_profile"] = profile
     return picture
 
 
