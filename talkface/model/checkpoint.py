@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
@@ -20,6 +21,7 @@ from talkface.errors import TalkfaceError
 from talkface.model.amie import StatisticsNetwork
 from talkface.model.encoders import conv_weights_channels_last
 from talkface.model.generator import Generator, GeneratorConfig
+from talkface.model.presets import TrainConfig
 
 FORMAT = 1
 Network = TypeVar("Network", bound=nn.Module)
@@ -116,3 +118,43 @@ def _load(path: Path, kind: str, network: type[Network], device: torch.device | 
             "Give a file that `talkface train` of this version wrote.",
         ) from error
     return conv_weights_channels_last(built.eval().requires_grad_(False)).to(device)
+
+
+def save_checkpoint(folder: Path, step: int, state: dict[str, Any], config: TrainConfig, keep: int) -> Path:
+    """Writes the training state of `step` atomically and removes all but the newest `keep` checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"checkpoint-{step:07d}.pt"
+    beside = folder / f".{path.name}"
+    torch.save({"format": FORMAT, "step": step, "config": json.dumps(asdict(config)), "state": state}, beside)
+    beside.replace(path)
+    for old in sorted(folder.glob("checkpoint-*.pt"))[:-keep]:
+        old.unlink()
+    return path
+
+
+def newest_checkpoint(
+    folder: Path, config: TrainConfig, device: torch.device | str = "cpu"
+) -> tuple[int, dict[str, Any]] | None:
+    """The newest whole checkpoint in `folder` as (step, state); a cut one is skipped; None where there is none.
+
+    Raises:
+        TalkfaceError: the folder belongs to a run of another configuration.
+    """
+    for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
+        try:
+            stored = torch.load(path, map_location=device, weights_only=True)
+        except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
+            continue
+        _same_run(json.loads(stored["config"]), json.loads(json.dumps(asdict(config))), folder)
+        return stored["step"], stored["state"]
+    return None
+
+
+def _same_run(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
+    different = [name for name in wanted if stored.get(name) != wanted[name]]
+    if different:
+        name = different[0]
+        raise TalkfaceError(
+            f"{folder} holds a run with another {name}: {stored.get(name)}, wanted {wanted[name]}.",
+            "Give another --out, or remove the folder to start afresh.",
+        )

@@ -1,0 +1,89 @@
+"""Everything that is trained, as one module: so that several processes can train it together and one file can resume it."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from talkface.model.encoders import conv_weights_channels_last
+from talkface.model.generator import LIP_UNIT, Generator
+from talkface.model.losses import lip_shape_loss
+from talkface.model.objective import Batch, Generated, Objective, Rollout
+from talkface.model.presets import TrainConfig
+
+VISEME_CLASSES = 14
+
+
+class Networks(nn.Module):
+    """Generator, discriminator, statistics network, and the mouth-class layer of the first lesson.
+
+    `forward` takes a task's name, because DistributedDataParallel sees only what passes through `forward`.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.generator = conv_weights_channels_last(Generator(config.generator))
+        self.rollout = Rollout(self.generator)
+        self.objective = conv_weights_channels_last(Objective(config))
+        self.viseme_head = nn.Linear(config.generator.audio_width, VISEME_CLASSES)
+
+    def forward(self, task: str, *inputs: Any) -> Any:
+        """visemes(windows, classes) and sound(windows, lips px) -> terms; rollout(...) -> Generated; adversaries -> terms."""
+        return getattr(self, f"_{task}")(*inputs)
+
+    def learners(self, lesson: str) -> list[nn.Parameter]:
+        """The parameters that a lesson trains, the adversaries' apart."""
+        net = self.generator
+        by_lesson = {
+            "visemes": [net.audio_encoder.window, self.viseme_head],
+            "sound": [net.audio_encoder, net.lip_head],
+            "full": [net],
+        }
+        if lesson in by_lesson:
+            return [p for module in by_lesson[lesson] for p in module.parameters()]
+        hearing = {id(p) for part in (net.audio_encoder, net.lip_head, net.audio_detail) for p in part.parameters()}
+        return [p for p in net.parameters() if id(p) not in hearing]
+
+    def adversaries(self) -> list[nn.Parameter]:
+        """The parameters of discriminator and statistics network."""
+        return [*self.objective.discriminator.parameters(), *self.objective.statistics.parameters()]
+
+    def _visemes(self, windows: Tensor, classes: Tensor) -> dict[str, Tensor]:
+        middle = windows[:, windows.shape[1] // 2]
+        return {"visemes": F.cross_entropy(self.viseme_head(self.generator.audio_encoder.window(middle)), classes)}
+
+    def _sound(self, windows: Tensor, lips: Tensor) -> dict[str, Tensor]:
+        heard = self.generator.lip_head(self.generator.audio_encoder(windows)).unflatten(1, lips.shape[1:])
+        return {"shape": lip_shape_loss(heard, lips / LIP_UNIT)}
+
+    def _rollout(self, batch: Batch, rate: Tensor, from_real: Tensor, true_lips: bool) -> Generated:
+        return self.rollout(batch, rate, from_real, true_lips)
+
+    def _adversaries(self, batch: Batch, made: Generated) -> dict[str, Tensor]:
+        return self.objective.adversary_terms(batch, made)
+
+
+class Average:
+    """Exponential moving average of the generator's weights; what is published.
+
+    Args:
+        generator: the network to follow.
+        decay: weight of the past, reached gradually.
+    """
+
+    def __init__(self, generator: Generator, decay: float) -> None:
+        self.network = copy.deepcopy(generator).requires_grad_(False)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, generator: Generator) -> None:
+        """One step towards the present weights."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        new = list(generator.parameters())
+        torch._foreach_lerp_(list(self.network.parameters()), new, 1 - decay)

@@ -1,0 +1,178 @@
+"""One training step's arithmetic: the rollout, the generator's objective (Eq. 13), the adversaries' own.
+
+Shapes: B sequences, K frames of each, C windows of context, S side of the window. Pictures are float32 in [0, 1].
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from talkface.model import losses
+from talkface.model.amie import ESTIMATES, StatisticsNetwork
+from talkface.model.discriminator import FrameDiscriminator
+from talkface.model.generator import LIP_UNIT, Generator
+from talkface.model.perceptual import PerceptualFeatures
+from talkface.model.presets import TrainConfig
+
+
+class Batch(Protocol):
+    """What a batch of sequences must hold; see talkface.data.batches.FrameBatch."""
+
+    photo: Tensor
+    before: Tensor
+    frames: Tensor
+    windows: Tensor
+    photo_lips: Tensor
+    lips: Tensor
+    mean_lips: Tensor
+
+
+class Generated(NamedTuple):
+    """What a rollout gives, frames of all sequences in one row (B * K)."""
+
+    frames: Tensor
+    """(B * K, 3, S, S)."""
+    masks: Tensor
+    """(B * K, 1, S, S)."""
+    flows: Tensor
+    """(B * K, 2, S, S) px."""
+    lips_heard: Tensor | None
+    """(B * K, 40, 2) in units of 8 px; None where the true lips were given."""
+
+
+class Rollout(nn.Module):
+    """Generates K frames of each sequence, feeding back frames and masks (paper 3.1, 3.3).
+
+    A generated frame is fed back without gradient: each frame answers for itself.
+    """
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, batch: Batch, rate: Tensor, from_real: Tensor, true_lips: bool) -> Generated:
+        """
+        Args:
+            batch: photo (B, 3, S, S), frames (B, K, 3, S, S), windows (B, K, C, 20, 13), lips (B, K, 40, 2).
+            rate: (B, 1, 1, 1) attention rate on the photo's lips.
+            from_real: (B, 1, 1, 1) bool: start from the real frame before, not from the photo.
+            true_lips: give the decoder the true lip shape in place of the sound.
+        """
+        net, (count, length) = self.generator, batch.frames.shape[:2]
+        if true_lips:
+            audio, heard = net.encode_lips(lip_offsets(batch).flatten(0, 1)), None
+        else:
+            audio, heard = net.audio_and_lips(batch.windows.flatten(0, 1))
+        audio = audio.unflatten(0, (count, length))
+        identity = net.encode_identity(batch.photo, rate)
+        previous, mask = torch.where(from_real, batch.before, batch.photo), net.first_mask(count)
+        shown = []
+        for moment in range(length):
+            frame = net.step(identity, audio[:, moment], previous, mask)
+            picture = net.compose(batch.photo, frame)
+            previous, mask = picture.detach(), frame.mask.detach()
+            shown.append((picture, frame.mask, frame.flow))
+        pictures, masks, flows = (torch.stack(each, 1).flatten(0, 1) for each in zip(*shown, strict=True))
+        return Generated(pictures, masks, flows, heard)
+
+
+def lip_offsets(batch: Batch) -> Tensor:
+    """True lips as offsets from the clip's mean in units of 8 px, (B, K, 40, 2)."""
+    return (batch.lips - batch.mean_lips[:, None]) / LIP_UNIT
+
+
+class Objective(nn.Module):
+    """The adversaries and the perceptual features, and what they make of generated frames.
+
+    Args:
+        config: weights of the terms; a term of weight 0 is not computed.
+    """
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.discriminator = FrameDiscriminator(config.generator)
+        self.statistics = StatisticsNetwork(config.generator)
+        self.features = PerceptualFeatures() if config.perceptual_weight else None
+
+    def generator_terms(self, batch: Batch, made: Generated, adversaries: bool) -> dict[str, Tensor]:
+        """The weighted terms of the generator's loss by name; their sum is minimised (Eq. 13).
+
+        The adversaries are frozen while they judge: their parameters get no gradient.
+        """
+        config, window = self.config, self.config.generator.window
+        real, lips = batch.frames.flatten(0, 1), batch.lips.flatten(0, 1)
+        photo_lips = batch.photo_lips.repeat_interleave(batch.frames.shape[1], 0)
+        terms = {
+            "lip": config.lip_weight * losses.lip_loss(real, made.frames, window),
+            "frame": config.frame_weight * (made.frames - real).abs().mean(),
+        }
+        if config.generator.head == "warp":
+            flow = losses.flow_at_lips_loss(made.flows, photo_lips, lips, window)
+            terms["flow"] = config.flow_weight * flow
+            terms["mask"] = config.mask_weight * losses.mask_size_loss(made.masks)
+        if made.lips_heard is not None:
+            true = lip_offsets(batch).flatten(0, 1)
+            terms["shape"] = config.shape_weight * losses.lip_shape_loss(made.lips_heard, true)
+        if adversaries:
+            terms |= self._adversarial_terms(batch, made)
+        return {name: value for name, value in terms.items() if value.requires_grad}
+
+    def _adversarial_terms(self, batch: Batch, made: Generated) -> dict[str, Tensor]:
+        config, windows = self.config, batch.windows.flatten(0, 1)
+        terms = {}
+        with frozen(self):
+            if self.features is not None:
+                distance = losses.perceptual_loss(self.features, batch.frames.flatten(0, 1), made.frames)
+                terms["perceptual"] = config.perceptual_weight * distance
+            if config.gan_weight:
+                judged = losses.generator_gan_loss(self.discriminator(made.frames, windows))
+                terms["gan"] = config.gan_weight * judged
+            if config.estimate != "none" and config.mi_weight:
+                terms["mi"] = -config.mi_weight * self.mutual_information(made.frames, batch.windows)
+        return terms
+
+    def mutual_information(self, frames: Tensor, windows: Tensor) -> Tensor:
+        """Estimate of the information that frames (B * K, 3, S, S) and sound (B, K, C, 20, 13) share (Eq. 6 or 7)."""
+        partner = other_sequence(*windows.shape[:2]).to(frames.device)
+        scores = self.statistics.joint_and_marginal(frames, windows.flatten(0, 1), partner)
+        return ESTIMATES[self.config.estimate](*scores)
+
+    def adversary_terms(self, batch: Batch, made: Generated) -> dict[str, Tensor]:
+        """The losses of discriminator (Eq. 9) and statistics network (3.2), each minimised by its own network.
+
+        Asymmetric: the statistics network sees real frames only. Symmetric: generated ones only.
+        """
+        real, fake, windows = batch.frames.flatten(0, 1), made.frames.detach(), batch.windows.flatten(0, 1)
+        terms = {}
+        if self.config.gan_weight:
+            judged = self.discriminator(real, windows), self.discriminator(fake, windows)
+            terms["discriminator"] = losses.discriminator_loss(*judged)
+        if self.config.estimate != "none":
+            learned_from = real if self.config.asymmetric else fake
+            terms["statistics"] = -self.mutual_information(learned_from, batch.windows)
+        return terms
+
+
+def other_sequence(sequences: int, length: int) -> Tensor:
+    """For each frame of B sequences of K, the same moment of the neighbour sequence: a draw from the marginals."""
+    rows = torch.arange(sequences * length).reshape(sequences, length)
+    return rows.reshape(-1, 2, length).flip(1).flatten()
+
+
+class frozen:  # noqa: N801 (a context manager reads as a word)
+    """No gradient for the parameters of `network` inside the block; gradients still pass through it."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+
+    def __enter__(self) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(False)
+
+    def __exit__(self, *error: object) -> None:
+        for parameter in self.parameters:
+            parameter.requires_grad_(True)

@@ -1,0 +1,37 @@
+"""A picture of how training goes: for each sequence the photo, real frames, generated frames and masks."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from talkface.model.generator import Generator
+from talkface.model.objective import Batch, Rollout
+from talkface.model.speaking import to_picture
+
+
+@torch.no_grad()
+def sample_sheet(generator: Generator, batch: Batch, device: torch.device, true_lips: bool) -> np.ndarray:
+    """Rows of photo and real frames, photo and generated frames, masks; three rows for each sequence.
+
+    Args:
+        batch: as it comes from the data set, pictures uint8.
+        true_lips: the decoder is given true lips, as in the lesson "lips".
+
+    Returns:
+        uint8 RGB (3 * B * S, (K + 1) * S, 3).
+    """
+    generator.eval()
+    batch = batch.to(device)
+    for name in ("photo", "before", "frames"):
+        setattr(batch, name, getattr(batch, name).float() / 255)
+    count, length = batch.frames.shape[:2]
+    ones = torch.ones(count, 1, 1, 1, device=device)
+    made = Rollout(generator)(batch, ones, ones < 0, true_lips)
+    frames = made.frames.unflatten(0, (count, length))
+    masks = made.masks.unflatten(0, (count, length)).expand(-1, -1, 3, -1, -1)
+    rows = []
+    for photo, real, fake, mask in zip(batch.photo, batch.frames, frames, masks, strict=True):
+        for row in (real, fake, mask):
+            rows.append(np.hstack([to_picture(photo), *map(to_picture, row)]))
+    return np.vstack(rows)

@@ -1,0 +1,63 @@
+"""The files in which a training run tells what happens: log.jsonl, sample pictures, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+
+class RunLog:
+    """Log of one run; taken up again at `step`, later lines of an interrupted run are dropped.
+
+    Args:
+        folder: of the run.
+        step: steps that are done.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder, path = folder, folder / "log.jsonl"
+        kept = [line for line in path.read_text().splitlines() if _step(line) <= step] if path.exists() else []
+        path.write_text("".join(f"{line}\n" for line in kept))
+        self.file = path.open("a", buffering=1)
+        self.board = _tensorboard(folder, step)
+
+    def line(self, told: Any) -> None:
+        """One line of losses; `told` is a talkface.train.Step."""
+        row = {"step": told.step, "lesson": told.lesson, "frames_per_second": round(told.frames_per_second, 2)}
+        self.file.write(json.dumps(row | {k: round(v, 5) for k, v in told.losses.items()}) + "\n")
+        if self.board:
+            for name, value in told.losses.items():
+                self.board.add_scalar(f"loss/{name}", value, told.step)
+            self.board.add_scalar("frames_per_second", told.frames_per_second, told.step)
+
+    def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
+        """A sample picture, uint8 RGB (H, W, 3)."""
+        cv2.imwrite(str(self.folder / f"{name}-{step:06d}.png"), rgb[..., ::-1])
+        if self.board:
+            self.board.add_image(name, rgb, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Flushes everything."""
+        self.file.close()
+        if self.board:
+            self.board.close()
+
+
+def _step(line: str) -> int:
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError):
+        return 1 << 62
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
