@@ -21,12 +21,12 @@ from dataclasses import dataclass, field
 import cv2
 import numpy as np
 
-from talkface.config import FPS
+from talkface.config import FPS, STEPS_PER_SECOND
 from talkface.media.windows import mfcc_windows
 
 JPEG_QUALITY = 90
 ARRAYS = ("lips", "points68", "eyes", "transforms", "mfcc_steps")
-FACTS = ("name", "dataset", "split", "speaker", "source", "fps", "quality")
+FACTS = ("name", "dataset", "split", "speaker", "source", "fps", "lead_steps", "quality")
 
 
 @dataclass
@@ -59,12 +59,15 @@ class Clip:
     """float64 (T, 2, 3): source picture px -> aligned px."""
 
     mfcc_steps: np.ndarray
-    """float32 (steps, 13): MFCC every 10 ms from the first frame on, not yet cut into windows."""
+    """float32 (steps, 13): MFCC every 10 ms, not yet cut into windows; the first frame begins at step `lead_steps`."""
 
     encoded: list[bytes] = field(repr=False)
     """T JPEG pictures."""
 
     fps: float = float(FPS)
+
+    lead_steps: int = 0
+    """Steps of sound before the first frame: 0, but where the clip is a piece of a longer video."""
 
     av_offset: float = 0.0
     """Seconds by which the sound lags the picture; `mfcc` makes up for it."""
@@ -78,7 +81,7 @@ class Clip:
     @property
     def mfcc(self) -> np.ndarray:
         """float32 (T, 20, 13): one window of sound for each frame, in step with the picture."""
-        return mfcc_windows(self.mfcc_steps, len(self), self.fps, self.av_offset)
+        return mfcc_windows(self.mfcc_steps, len(self), self.fps, self.av_offset + self.lead_steps / STEPS_PER_SECOND)
 
     def frame(self, i: int) -> np.ndarray:
         """Frame i, uint8 RGB (256, 256, 3)."""

@@ -25,6 +25,7 @@ VIDEO_SUFFIXES = (
     *(".3gp", ".ogv", ".vob"),
 )
 GRID_TEST = {"s2", "s3", "s5", "s10", "s20", "s22", "s23"}
+PIECE = "+"  # in the name of a clip, before the number of the piece
 TRAIN_SHARE, VAL_SHARE = 0.9, 0.05  # of the folders of the folder layout
 
 EXPECTED = {
@@ -166,8 +167,18 @@ def _full_name(path: Path) -> str:
 
 
 def _member_name(name: str) -> str:
-    """`name` as WebDataset can tell it from the suffix that follows: without dots."""
-    return name.replace(".", "_")
+    """`name` as WebDataset can tell it from the suffix that follows, and from that of a piece: without "." and "+"."""
+    return name.replace(".", "_").replace(PIECE, "_")
+
+
+def piece_name(video: str, piece: int) -> str:
+    """The name of a clip that is one piece of a long video, as in "talks/monday+003"."""
+    return f"{video}{PIECE}{piece:03d}"
+
+
+def video_name(clip: str) -> str:
+    """The name of the video that a clip was made of."""
+    return clip.partition(PIECE)[0]
 
 
 def _contents(folder: Path) -> str:

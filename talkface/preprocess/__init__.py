@@ -9,7 +9,6 @@ stopped it, run the same command again.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from talkface.data.layouts import LAYOUTS, SPLITS, find_sources
 from talkface.errors import TalkfaceError
 from talkface.preprocess.gates import Gates
 from talkface.preprocess.local import run_local
-from talkface.preprocess.plan import parse_part, units_to_do
+from talkface.preprocess.plan import Unit, parse_part, part_of, units_to_do
 from talkface.preprocess.summary import CONTACT_SHEET, MANIFEST, Summary, summarise
 from talkface.preprocess.work import Job, Progress
 
@@ -47,7 +46,7 @@ class PreprocessConfig:
     """By which train and eval find the data set. Default: the layout's name, or for "folder" the source folder's."""
 
     workers: int = 0
-    """Worker processes; 0 for one per core."""
+    """Worker processes; 0 for one per core, of this machine or of the Ray cluster."""
 
     engine: str = "local"
     """local: processes of this machine; ray: a Ray cluster (pip install "talkface[ray]")."""
@@ -131,24 +130,26 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
         sources = [s for split in SPLITS for s in [s for s in sources if s.split == split][: config.limit]]
     name = config.name or (config.data if config.data != "folder" else config.source.resolve().name)
     root = Path(config.out) if config.out else data_root() / name
-    units = units_to_do(sources, root, config.clips_per_shard, part)
-    everything = sum(len(unit.sources) for unit in units_to_do(sources, root, config.clips_per_shard))
-    total, done, begun = sum(len(unit.sources) for unit in units), {}, time.monotonic()
+    everything = units_to_do(sources, root, config.clips_per_shard)
+    units = part_of(everything, part)
+    total, done, begun = _videos(units), {}, time.monotonic()
 
     def tell(progress: Progress) -> None:
         if progress.frames is not None:
             done[progress.name] = progress.frames
             on_step(len(done), total)
 
-    workers = min(config.workers or _cores(), max(len(units), 1))
-    job = Job(root, name, config.gates)
     try:
-        _engine(config.engine)(units, job, workers, tell)
+        workers = _engine(config.engine)(units, Job(root, name, config.gates), config.workers, tell)
     finally:
         seconds = time.monotonic() - begun
         root.mkdir(parents=True, exist_ok=True)
         summary = summarise(root, name)
-    return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, everything - total)
+    return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, _videos(everything) - total)
+
+
+def _videos(units: list[Unit]) -> int:
+    return sum(len(unit.sources) for unit in units)
 
 
 def _check(config: PreprocessConfig) -> None:
@@ -163,12 +164,12 @@ def _check(config: PreprocessConfig) -> None:
             raise TalkfaceError(f"--{flag} {value} is too small.", f"Give at least {least}.")
 
 
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _engine(name: str) -> Callable:
+def _engine(name: str) -> Callable[[list[Unit], Job, int, Callable[[Progress], None]], int]:
+    """What does the units: returns how many workers did."""
     if name == "local":
         return run_local
+    if name == "ray":
+        from talkface.preprocess.cluster import run_ray  # wants the extra talkface[ray]
+
+        return run_ray
     raise TalkfaceError(f"--engine {name} is not known.", "Choose local or ray.")

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 KEPT = "kept"
 UNREADABLE = "cannot be read"
 TOO_SHORT = "too short"
-TOO_LONG = "too long"
 NO_SOUND = "no sound"
 LENGTHS_DIFFER = "sound and picture differ in length"
 NO_FACE = "no face"
@@ -27,8 +26,8 @@ class Gates:
     min_frames: int = 10
     """Frames at 25 a second."""
 
-    max_frames: int = 750
-    """Frames at 25 a second: 30 s. Longer videos would not fit into a worker's memory."""
+    piece_frames: int = 250
+    """Frames at 25 a second: longer videos become several clips, for a worker holds two pieces in memory."""
 
     max_length_difference: float = 0.25
     """Seconds between the end of the sound and of the picture."""
@@ -58,8 +57,6 @@ class Gates:
         """The reason to skip a video of which only lengths and loudness are known, or None."""
         if facts["frames"] < self.min_frames:
             return TOO_SHORT
-        if facts["frames"] > self.max_frames:
-            return TOO_LONG
         if facts["level_db"] < self.min_level_db:
             return NO_SOUND
         if abs(facts["seconds"] - facts["sound_seconds"]) > self.max_length_difference:

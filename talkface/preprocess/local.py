@@ -8,34 +8,25 @@ that it was at is skipped as "crashed".
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection, wait
 
 from talkface.errors import TalkfaceError
 from talkface.preprocess.plan import Unit
-from talkface.preprocess.work import Job, Progress, finder, work_on
+from talkface.preprocess.work import Attempt, Job, Progress, finder, work_on
 
 PATIENCE = 600.0  # seconds without a word from a worker, after which it is taken for dead
-
-
-@dataclass(frozen=True)
-class _Attempt:
-    """A unit and what is known of earlier attempts at it."""
-
-    unit: Unit
-    crashed: list[str] = field(default_factory=list)
-    ahead: bool = True
 
 
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self, job: Job, attempt: _Attempt) -> None:
+    def __init__(self, job: Job, attempt: Attempt) -> None:
         # Spawned, not forked: a fork of a process in which torch has run threads can hang.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
@@ -44,7 +35,7 @@ class _Worker:
         theirs.close()
         self.give(attempt)
 
-    def give(self, attempt: _Attempt) -> None:
+    def give(self, attempt: Attempt) -> None:
         self.attempt, self.at, self.heard = attempt, "", time.monotonic()
         self.pipe.send(attempt)
 
@@ -59,17 +50,6 @@ class _Worker:
             self.at = message.name
         return message
 
-    def next_attempt(self) -> _Attempt:
-        """How to go on after the death of the process."""
-        if self.attempt.ahead:
-            return replace(self.attempt, ahead=False)
-        if not self.at:
-            raise TalkfaceError(
-                f"The worker processes die before they begin (exit status {self.process.exitcode}).",
-                "Look for a message above, for free memory, or try fewer --workers.",
-            )
-        return replace(self.attempt, crashed=[*self.attempt.crashed, self.at])
-
     def end(self, at_work: bool = False) -> None:
         self.pipe.close()  # an idle worker ends by itself
         if at_work:
@@ -78,13 +58,17 @@ class _Worker:
         self.process.kill()
 
 
-def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progress], None]) -> None:
-    """Do all units with `workers` processes.
+def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progress], None]) -> int:
+    """Do all units with `workers` processes; 0 for one per core.
+
+    Returns:
+        How many processes there were.
 
     Raises:
         TalkfaceError: what ended a worker, as when the networks' weights are missing or the disk is full.
     """
-    waiting = [_Attempt(unit) for unit in reversed(units)]
+    workers = min(workers or _cores(), len(units))
+    waiting = [Attempt(unit) for unit in reversed(units)]
     crew: list[_Worker] = []
     try:
         while waiting or crew:
@@ -99,12 +83,18 @@ def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progres
                 elif message is None or isinstance(message, (EOFError, OSError)):
                     crew.remove(worker)
                     worker.end()
-                    waiting += [worker.next_attempt()] if message is not None else []
+                    waiting += [worker.attempt.after_death(worker.at)] if message is not None else []
                 else:
                     raise message
     finally:
         for worker in crew:
             worker.end(at_work=True)
+    return workers
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ready(crew: list[_Worker]) -> list[_Worker]:
@@ -124,7 +114,7 @@ def _serve(pipe: Connection, job: Job) -> None:
         finder()
         while True:
             attempt = pipe.recv()
-            work_on(attempt.unit, job, pipe.send, attempt.crashed, attempt.ahead)
+            work_on(attempt, job, pipe.send)
             pipe.send(None)
     except (EOFError, BrokenPipeError):
         return  # the parent is gone

@@ -1,4 +1,4 @@
-"""From one video to one clip, or to the reason why not.
+"""From one video to one clip (to several, if it is long), or to the reason why not.
 
 `take` decodes (ffmpeg works in processes of its own), `make` finds, measures, aligns and compresses the faces; a worker
 takes the next video in a thread while it makes the present one.
@@ -6,15 +6,16 @@ takes the next video in a thread while it makes the present one.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import cv2
 import numpy as np
 
-from talkface.config import EYE_DISTANCE, FPS
+from talkface.config import EYE_DISTANCE, FPS, STEPS_PER_SECOND
 from talkface.data.clip import Clip, encode_frame
-from talkface.data.layouts import Source
+from talkface.data.layouts import Source, piece_name
 from talkface.errors import TalkfaceError
 from talkface.face import align, landmarks
 from talkface.face.find import Face, FaceFinder
@@ -25,17 +26,28 @@ from talkface.preprocess.gates import Gates
 from talkface.preprocess.sync import correlation_curve, peak
 
 MAX_SIDE = 1280  # px, long side of the pictures that faces are looked for in
+STEPS_PER_FRAME = STEPS_PER_SECOND // FPS
+MARGIN_STEPS = 50  # of sound kept before and after a piece, so that the windows at its ends hear what there was
 
 
 @dataclass
 class Taken:
-    """A decoded video."""
+    """A decoded video, or a piece of a long one."""
 
     source: Source
     frames: list[np.ndarray]
     speech: Speech | None
+    """The sound; of a piece, from `lead_steps` before its first frame on."""
+    lead_steps: int = 0
+    piece: int | None = None
+    """Which piece, from 0; None where the video is taken whole."""
     reason: str | None = None
     detail: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of the clip."""
+        return self.source.name if self.piece is None else piece_name(self.source.name, self.piece)
 
 
 @dataclass
@@ -50,17 +62,47 @@ class Made:
     """Correlation of mouth and sound at each lag of talkface.preprocess.sync.LAGS."""
 
 
-def take(source: Source, limits: Gates) -> Taken:
-    """Decode a video at 25 frames per second, and its sound."""
+def take(source: Source, limits: Gates) -> Iterator[Taken]:
+    """Decode a video at 25 frames per second, and its sound; a long video piece by piece."""
     try:
-        frames = list(islice(read_frames(source.path, fps=FPS, max_size=MAX_SIDE), limits.max_frames + 1))
-    except TalkfaceError as error:
-        return Taken(source, [], None, gates.UNREADABLE, str(error))
-    try:
-        return Taken(source, frames, load_speech(source.path))
+        speech = load_speech(source.path)
     except TalkfaceError as error:
         reason = gates.NO_SOUND if "no sound" in str(error) else gates.UNREADABLE
-        return Taken(source, [], None, reason, str(error))
+        yield Taken(source, [], None, reason=reason, detail=str(error))
+        return
+    start, piece = 0, None
+    try:
+        for frames, last in parts(read_frames(source.path, FPS, MAX_SIDE), limits.piece_frames, limits.min_frames):
+            if last and piece is None:
+                yield Taken(source, frames, speech)
+                return
+            piece = 0 if piece is None else piece + 1
+            yield _piece(source, frames, speech, start, piece, last)
+            start += len(frames)
+    except TalkfaceError as error:
+        piece = None if piece is None else piece + 1
+        yield Taken(source, [], None, piece=piece, reason=gates.UNREADABLE, detail=str(error))
+
+
+def parts(items: Iterator, size: int, least: int) -> Iterator[tuple[list, bool]]:
+    """`items` in lists of `size`, each with whether it is the last; a rest of fewer than `least` goes to the last."""
+    part = list(islice(items, size))
+    while part:
+        following = list(islice(items, least))
+        last = len(following) < least
+        yield (part + following if last else part), last
+        part = [] if last else following + list(islice(items, size - least))
+
+
+def _piece(source: Source, frames: list[np.ndarray], speech: Speech, start: int, piece: int, last: bool) -> Taken:
+    """The piece of a video that begins at frame `start`, with its sound and a bit more on either side."""
+    first, end = start * STEPS_PER_FRAME, (start + len(frames)) * STEPS_PER_FRAME
+    lead = min(first, MARGIN_STEPS)
+    seconds = max(speech.duration - start / FPS, 0.0)
+    if not last:
+        seconds = min(seconds, len(frames) / FPS)
+    part = replace(speech, mfcc=speech.mfcc[first - lead : end + MARGIN_STEPS], duration=seconds)
+    return Taken(source, frames, part, lead, piece)
 
 
 def make(taken: Taken, dataset: str, finder: FaceFinder, limits: Gates) -> Made:
@@ -87,7 +129,7 @@ def make(taken: Taken, dataset: str, finder: FaceFinder, limits: Gates) -> Made:
         return Made(None, reason, facts)
     clip = _clip(taken, dataset, transforms, points, pictures)
     opening = landmarks.mouth_opening(clip.lips, EYE_DISTANCE)
-    curve = correlation_curve(opening, speech.mfcc[:, 0])
+    curve = correlation_curve(opening, speech.mfcc[:, 0], lead_steps=taken.lead_steps)
     facts["lag"], facts["lag_correlation"] = (round(value, 3) for value in peak(curve))
     clip.quality = facts
     return Made(clip, gates.KEPT, facts, curve)
@@ -139,7 +181,7 @@ def largest_change(pictures: list[np.ndarray]) -> float:
 def _clip(taken: Taken, dataset: str, transforms: np.ndarray, points: np.ndarray, pictures: list[np.ndarray]) -> Clip:
     source = taken.source
     return Clip(
-        name=source.name,
+        name=taken.name,
         dataset=dataset,
         split=source.split,
         speaker=source.speaker,
@@ -149,5 +191,6 @@ def _clip(taken: Taken, dataset: str, transforms: np.ndarray, points: np.ndarray
         eyes=landmarks.eye_centres(points).astype(np.float32),
         transforms=transforms.astype(np.float64),
         mfcc_steps=taken.speech.mfcc,
+        lead_steps=taken.lead_steps,
         encoded=[encode_frame(picture) for picture in pictures],
     )

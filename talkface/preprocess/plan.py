@@ -8,13 +8,16 @@ times agree on who does what, because taking a finished shard out of the plan le
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import count, islice
+from itertools import count
 from pathlib import Path
 
-from talkface.data.layouts import Source
+from talkface.data.layouts import Source, video_name
 from talkface.data.shards import read_lines, shard_indexes
 from talkface.errors import TalkfaceError
+
+SHARD_BYTES = 1 << 29  # of source video in one shard: about half an hour where the videos are long
 
 
 @dataclass(frozen=True)
@@ -31,25 +34,42 @@ class Unit:
         return f"{self.split}-{self.number:05d}"
 
 
-def units_to_do(sources: list[Source], root: Path, clips_per_shard: int, part: tuple[int, int] = (1, 1)) -> list[Unit]:
+def units_to_do(sources: list[Source], root: Path, clips_per_shard: int) -> list[Unit]:
     """What is not in a finished shard yet, cut into shards.
 
     Args:
         sources: all videos, sorted.
         root: folder of the data set.
-        clips_per_shard: videos in a shard.
-        part: (i, n): every n-th shard, from the i-th on; i counts from 1.
+        clips_per_shard: videos in a shard, at most.
     """
     finished = shard_indexes(root)
-    done = {(line["split"], line["name"]) for index in finished for line in read_lines(index)}
+    done = {(line["split"], video_name(line["name"])) for index in finished for line in read_lines(index)}
     taken = {index.stem for index in finished}
-    units = []
+    units: list[Unit] = []
     for split in sorted({source.split for source in sources}):
         left = [source for source in sources if source.split == split and (split, source.name) not in done]
-        chunks = [tuple(left[i : i + clips_per_shard]) for i in range(0, len(left), clips_per_shard)]
         free = (number for number in count() if f"{split}-{number:05d}" not in taken)
-        units += [Unit(number, split, chunk) for number, chunk in zip(islice(free, len(chunks)), chunks, strict=True)]
-    return [unit for unit in units if unit.number % part[1] == part[0] - 1]
+        units += [Unit(next(free), split, chunk) for chunk in _chunks(left, clips_per_shard)]
+    return units
+
+
+def part_of(units: list[Unit], part: tuple[int, int]) -> list[Unit]:
+    """Every n-th of the units from the i-th on; (i, n), i from 1. By number, for finished ones are not in the list."""
+    i, n = part
+    return [unit for unit in units if unit.number % n == i - 1]
+
+
+def _chunks(sources: list[Source], most: int) -> Iterator[tuple[Source, ...]]:
+    """`sources` in order, `most` at a time or as many as make up `SHARD_BYTES` of video."""
+    chunk, size = [], 0
+    for source in sources:
+        chunk.append(source)
+        size += source.path.stat().st_size
+        if len(chunk) == most or size >= SHARD_BYTES:
+            yield tuple(chunk)
+            chunk, size = [], 0
+    if chunk:
+        yield tuple(chunk)
 
 
 def parse_part(text: str | None) -> tuple[int, int]:

@@ -17,21 +17,23 @@ LEAST_CORRELATION = 0.1  # of the pooled curve's peak
 LEAST_FRAMES = 8  # to correlate at one lag
 
 
-def correlation_curve(opening: np.ndarray, loudness: np.ndarray, fps: float = FPS) -> np.ndarray:
+def correlation_curve(opening: np.ndarray, loudness: np.ndarray, fps: float = FPS, lead_steps: int = 0) -> np.ndarray:
     """Correlation of mouth opening and loudness with the sound shifted by each of LAGS.
 
     Args:
         opening: (T,) inner-lip gap of each frame, any unit.
         loudness: (steps,) in dB or any monotone unit, 100 a second.
+        fps: frames per second.
+        lead_steps: of `loudness`, before the first frame.
 
     Returns:
         float64 (len(LAGS),) in [-1, 1]; 0 where a clip is too short or does not vary.
     """
     times = (np.arange(len(opening)) + 0.5) / fps
-    steps = np.arange(len(loudness)) / STEPS_PER_SECOND
+    steps = (np.arange(len(loudness)) - lead_steps) / STEPS_PER_SECOND
     curve = np.zeros(len(LAGS))
     for i, lag in enumerate(LAGS):
-        inside = (times + lag >= 0) & (times + lag <= steps[-1])
+        inside = (times + lag >= steps[0]) & (times + lag <= steps[-1])
         if inside.sum() >= LEAST_FRAMES:
             curve[i] = _correlation(opening[inside], np.interp(times[inside] + lag, steps, loudness))
     return curve

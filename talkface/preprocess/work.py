@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import functools
 import traceback
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
+from operator import attrgetter
 from pathlib import Path
 
 import cv2
@@ -14,6 +16,7 @@ import torch
 
 from talkface.data.layouts import Source
 from talkface.data.shards import ShardWriter
+from talkface.errors import TalkfaceError
 from talkface.face.find import FaceFinder
 from talkface.preprocess import gates
 from talkface.preprocess.gates import Gates
@@ -32,10 +35,38 @@ class Job:
 
 @dataclass(frozen=True)
 class Progress:
-    """What a worker tells: it begins a video (frames None), or is done with it."""
+    """What a worker tells: it is at a video (frames None), or done with it."""
 
     name: str
     frames: int | None = None
+    """In the clips of the video."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A unit to do, and what is known of earlier attempts at it."""
+
+    unit: Unit
+    crashed: tuple[str, ...] = ()
+    """Videos that have killed a worker; they are skipped."""
+
+    ahead: bool = True
+    """Decode the next video meanwhile. Without it, who dies, dies of the video that was told last."""
+
+    def after_death(self, at: str) -> Attempt:
+        """How to go on after the death of a worker that was last heard of at video `at`.
+
+        Raises:
+            TalkfaceError: the worker died before it came to a video.
+        """
+        if self.ahead:
+            return replace(self, ahead=False)
+        if not at:
+            raise TalkfaceError(
+                "The worker processes die before they begin.",
+                "Look for a message above, for free memory, or try fewer --workers.",
+            )
+        return replace(self, crashed=(*self.crashed, at))
 
 
 @functools.cache
@@ -46,75 +77,68 @@ def finder() -> FaceFinder:
     return FaceFinder("cpu")
 
 
-def work_on(
-    unit: Unit,
-    job: Job,
-    tell: Callable[[Progress], None] = lambda progress: None,
-    crashed: Iterable[str] = (),
-    ahead: bool = True,
-) -> int:
+def work_on(attempt: Attempt, job: Job, tell: Callable[[Progress], None] = lambda progress: None) -> None:
     """Write the shard of a unit.
 
     Args:
-        unit: which videos.
+        attempt: which videos, and how.
         job: of which run.
-        tell: called when a video begins and when it is done.
-        crashed: names of videos that have killed a worker before; they are skipped.
-        ahead: decode the next video meanwhile. Without it, who dies, dies of the present video.
-
-    Returns:
-        Frames in the shard's clips.
+        tell: called when a video begins, now and then while it lasts, and when it is done.
     """
-    frames = 0
-    nets, crashed = finder(), set(crashed)
+    unit, nets = attempt.unit, finder()
+    healthy = [source for source in unit.sources if source.name not in attempt.crashed]
     with ShardWriter(job.root, unit.stem) as shard:
-        for source, taken in _taken([s for s in unit.sources if s.name not in crashed], job.gates, ahead, tell):
-            made = _made(taken, job, nets)
-            _write(shard, source, made)
-            done = len(made.clip) if made.clip else 0
-            frames += done
-            tell(Progress(source.name, done))
+        for source, pieces in groupby(_decoded(healthy, job.gates, attempt.ahead, tell), key=attrgetter("source")):
+            frames = 0
+            for taken in pieces:
+                made = _made(taken, job, nets)
+                _write(shard, taken, made)
+                frames += len(made.clip) if made.clip else 0
+                tell(Progress(source.name))
+            tell(Progress(source.name, frames))
         for source in unit.sources:
-            if source.name in crashed:
-                _write(shard, source, Made(None, gates.CRASHED, {"detail": "the worker process died"}))
+            if source.name in attempt.crashed:
+                _write(shard, Taken(source, [], None), _crash("the worker process died"))
                 tell(Progress(source.name, 0))
-    return frames
 
 
-def _taken(
-    sources: list[Source], limits: Gates, ahead: bool, tell: Callable[[Progress], None]
-) -> Iterator[tuple[Source, Taken]]:
-    """The videos in order, decoded; with `ahead`, one further than was asked for."""
+def _decoded(sources: list[Source], limits: Gates, ahead: bool, tell: Callable[[Progress], None]) -> Iterator[Taken]:
+    """The videos in order, decoded, long ones in pieces."""
+    if not ahead:
+        yield from _guarded(sources, limits, lambda source: tell(Progress(source.name)))
+        return
+    pieces = _guarded(sources, limits, lambda source: None)  # from the thread nothing is told: pipes have one user
     with ThreadPoolExecutor(1) as thread:
-        coming = [thread.submit(take, source, limits) for source in sources[:1]] if ahead else []
-        for i, source in enumerate(sources):
-            tell(Progress(source.name))
-            if not ahead:
-                yield source, _guarded(functools.partial(take, source, limits), source)
-                continue
-            taken = _guarded(coming.pop().result, source)
-            coming += [thread.submit(take, following, limits) for following in sources[i + 1 : i + 2]]
-            yield source, taken
+        coming = thread.submit(next, pieces, None)
+        while (taken := coming.result()) is not None:
+            coming = thread.submit(next, pieces, None)
+            yield taken
 
 
-def _guarded(decode: Callable[[], Taken], source: Source) -> Taken:
+def _guarded(sources: list[Source], limits: Gates, begin: Callable[[Source], None]) -> Iterator[Taken]:
     """One video that nobody foresaw must not cost the other half million; its traceback goes into the manifest."""
-    try:
-        return decode()
-    except Exception:
-        return Taken(source, [], None, gates.CRASHED, traceback.format_exc(limit=-3))
+    for source in sources:
+        begin(source)
+        try:
+            yield from take(source, limits)
+        except Exception:
+            yield Taken(source, [], None, reason=gates.CRASHED, detail=traceback.format_exc(limit=-3))
 
 
 def _made(taken: Taken, job: Job, nets: FaceFinder) -> Made:
     try:
         return make(taken, job.dataset, nets, job.gates)
     except Exception:
-        return Made(None, gates.CRASHED, {"detail": traceback.format_exc(limit=-3)})
+        return _crash(traceback.format_exc(limit=-3))
 
 
-def _write(shard: ShardWriter, source: Source, made: Made) -> None:
-    facts = {"status": made.reason, "facts": made.facts}
+def _crash(detail: str) -> Made:
+    return Made(None, gates.CRASHED, {"detail": detail})
+
+
+def _write(shard: ShardWriter, taken: Taken, made: Made) -> None:
+    source, facts = taken.source, {"status": made.reason, "facts": made.facts}
     if made.clip is not None:
         shard.add(made.clip, **facts, curve=[round(float(value), 3) for value in made.curve])
     else:
-        shard.skip(name=source.name, split=source.split, speaker=source.speaker, source=source.file, **facts)
+        shard.skip(name=taken.name, split=source.split, speaker=source.speaker, source=source.file, **facts)
