@@ -11,7 +11,14 @@ METRICS = ("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "sync", "mi", "cpbd
 """Each may be named after `--metrics`."""
 
 DEFAULT_METRICS = ("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "sync", "mi", "cpbd")
-PART_OF = {"lmd_128": "lmd", "lmd_iod": "lmd", "sync_lag": "sync", "mi_real": "mi", "cpbd_real": "cpbd"}
+PART_OF = {
+    "lmd_128": "lmd",
+    "lmd_iod": "lmd",
+    "mouth_move": "mouth_r",
+    "sync_lag": "sync",
+    "mi_real": "mi",
+    "cpbd_real": "cpbd",
+}
 PART_OF |= {"lse_c": "lse", "lse_d": "lse", "lse_offset": "lse"}
 WITHOUT_WEIGHTS = {
     "fid": "FID needs an Inception network trained on ImageNet",

@@ -28,6 +28,15 @@ def correlation(sums: np.ndarray) -> np.ndarray:
     return pearson(sums[..., 0], sums[..., 1], sums[..., 2])
 
 
+def liveliness(sums: np.ndarray) -> np.ndarray:
+    """How much the second curve moves beside the first, (..., 3) -> (...,): ratio of their standard deviations.
+
+    Correlation does not tell a mouth that follows timidly, or trembles, from one that speaks; this does.
+    """
+    still = sums[..., 1] < 1e-12
+    return np.where(still, np.nan, np.sqrt(sums[..., 2] / np.where(still, 1.0, sums[..., 1])))
+
+
 def pearson(xy: np.ndarray, xx: np.ndarray, yy: np.ndarray) -> np.ndarray:
     """xy / sqrt(xx yy), NaN where either curve is constant up to rounding."""
     constant = (xx < 1e-12) | (yy < 1e-12)

@@ -1,0 +1,155 @@
+"""Videos against videos. Real recordings are read from the data folder beside the repository where it is there."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from talkface.errors import TalkfaceError
+from talkface.evaluate import EvalConfig, evaluate
+from talkface.evaluate.videos import Tracked, _held, read_pairs, transforms_for
+from talkface.media.video import VideoWriter, read_frames
+
+ROOT = Path(__file__).resolve().parent.parent
+GRID = ROOT.parent / "shared" / "data" / "grid"
+ALIGN = np.array([[0.5, 0, 3], [0, 0.5, 4]])
+
+
+@pytest.fixture(scope="module")
+def recording():
+    """A real clip of GRID, 75 frames."""
+    clips = sorted(GRID.glob("s2/*.mpg"))[-1:]
+    if not clips:
+        pytest.skip(f"no GRID clips in {GRID}: videos of a real mouth are not compared")
+    return clips[0]
+
+
+def rewrite(recording, out, change, audio=True, crf=1):
+    """A copy of a recording whose frames went through `change`, with its sound."""
+    frames = change(list(read_frames(recording, fps=25)))
+    height, width = frames[0].shape[:2]
+    with VideoWriter(out, width, height, 25, audio=recording if audio else None, crf=crf) as video:
+        for frame in frames:
+            video.write(frame)
+    return out
+
+
+def compared(real, fake, **more):
+    metrics = more.pop("metrics", ("psnr", "ssim", "lmd", "mouth_r", "sync"))
+    return evaluate(EvalConfig(real=real, fake=fake, metrics=metrics, **more))
+
+
+def test_a_recording_against_itself_is_perfect(recording, tmp_path):
+    report = compared(
+        recording, recording, metrics=("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r"), json=tmp_path / "j"
+    )
+    assert list(report.rows) == ["model"]
+    row = report.rows["model"]
+    assert (row["psnr"], row["psnr_lineage"], row["lmd"]) == (100, 100, 0)
+    assert row["ssim"] == pytest.approx(1)
+    assert row["mouth_r"] == pytest.approx(1)
+    said = json.loads((tmp_path / "j").read_text())
+    assert (said["split"], said["weights"], said["clips"], said["frames"]) == (None, None, 1, 75)
+    assert said["frames_without_face"] == {"real": 0, "model": 0}
+
+
+def test_still_delayed_and_mirrored_copies_score_as_they_should(recording, tmp_path):
+    copy = compared(recording, rewrite(recording, tmp_path / "copy.mp4", lambda f: f)).rows["model"]
+    still = compared(recording, rewrite(recording, tmp_path / "still.mp4", lambda f: [f[0]] * 75)).rows["model"]
+    late = compared(recording, rewrite(recording, tmp_path / "late.mp4", lambda f: [f[0]] * 4 + f[:-4])).rows["model"]
+    flip = compared(recording, rewrite(recording, tmp_path / "flip.mp4", lambda f: [x[:, ::-1] for x in f])).rows[
+        "model"
+    ]
+    assert copy["psnr"] > 40
+    assert copy["lmd"] < 0.4
+    assert copy["mouth_r"] > 0.98
+    assert copy["psnr"] > late["psnr"] > flip["psnr"]
+    assert still["lmd"] > 3 * copy["lmd"]
+    assert still["mouth_move"] < 0.2  # what is left is the real head's motion, which both are aligned by
+    assert copy["mouth_move"] == pytest.approx(1, abs=0.05)
+    assert late["mouth_r"] < copy["mouth_r"] - 0.2
+    assert late["sync_lag"] == copy["sync_lag"] + 4  # the mouth is four frames later, its sound is not
+    assert late["sync"] == pytest.approx(copy["sync"], abs=0.15)
+    assert flip["mouth_r"] > 0.9  # a mirrored mouth opens as wide
+
+
+def test_another_size_is_scored_at_the_same_place(recording, tmp_path):
+    half = rewrite(recording, tmp_path / "half.mp4", lambda f: [cv2.resize(x, (180, 144)) for x in f])
+    report = compared(recording, half, metrics=("psnr", "lmd"))
+    assert report.notes == []
+    assert report.rows["model"]["psnr"] > 28
+    assert report.rows["model"]["lmd"] < 1.5
+
+
+def test_another_crop_is_aligned_by_itself_and_said_so(recording, tmp_path):
+    crop = rewrite(recording, tmp_path / "crop.mp4", lambda f: [x[40:280, 60:300].copy() for x in f], audio=False)
+    report = compared(recording, crop, metrics=("psnr", "lmd", "sync"))
+    assert any("aligned by itself" in note for note in report.notes)
+    assert any("has no sound" in note for note in report.notes)
+    assert report.rows["model"]["psnr"] > 30
+    assert report.rows["model"]["lmd"] < 1
+
+
+def test_the_shorter_length_is_used_and_the_difference_told(recording, tmp_path):
+    short = rewrite(recording, tmp_path / "short.mp4", lambda f: f[:30], audio=False)
+    report = compared(recording, short, metrics=("psnr",))
+    assert report.frames == 30
+    assert report.notes == [f"{recording.name} has 75 frames at 25 fps, short.mp4 30: 30 are compared."]
+
+
+def test_a_list_of_pairs_pools_them(recording, tmp_path):
+    short = rewrite(recording, tmp_path / "short ü.mp4", lambda f: f[:20])
+    (tmp_path / "list.csv").write_text(f"real,fake\n{recording},short ü.mp4\n\n{recording},{short}\n", encoding="utf-8")
+    report = evaluate(EvalConfig(pairs=tmp_path / "list.csv", metrics=("psnr",), csv=tmp_path / "out.csv"))
+    assert (report.clips, report.frames) == (2, 40)
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+def test_a_video_without_a_face_is_an_error_that_names_it(tmp_path):
+    with VideoWriter(tmp_path / "grey.mp4", 320, 240, 25, audio=None) as video:
+        for _ in range(5):
+            video.write(np.full((240, 320, 3), 128, np.uint8))
+    with pytest.raises(TalkfaceError, match=r"No face found in any of the 5 frames of grey\.mp4"):
+        compared(tmp_path / "grey.mp4", tmp_path / "grey.mp4")
+
+
+@pytest.mark.parametrize("text, said", [("", "no pairs"), ("real,fake\n", "no pairs"), ("a.mp4\n", "line 1")])
+def test_a_list_without_pairs_is_an_error(tmp_path, text, said):
+    (tmp_path / "list.csv").write_text(text or "\n")
+    with pytest.raises(TalkfaceError, match=said):
+        read_pairs(tmp_path / "list.csv")
+
+
+def test_pairs_lie_beside_their_list(tmp_path):
+    (tmp_path / "list.csv").write_text("Real,Fake\n a.mp4 , sub/b.mp4\n")
+    assert read_pairs(tmp_path / "list.csv") == [(tmp_path / "a.mp4", tmp_path / "sub" / "b.mp4")]
+
+
+def tracked(size, eyes, transform=ALIGN, frames=3):
+    return Tracked(Path("x.mp4"), size, np.tile(transform, (frames, 1, 1)), np.tile(np.float64(eyes), (frames, 1, 1)))
+
+
+def test_the_real_alignment_serves_both_where_the_faces_lie_together():
+    real = tracked((400, 300), ((100, 100), (240, 100)))
+    made = tracked((400, 300), ((104, 100), (244, 100)), 2 * ALIGN)
+    used, notes = transforms_for(real, made, 2)
+    np.testing.assert_allclose(used, real.transforms[:2])
+    assert notes == []
+
+
+def test_the_real_alignment_is_scaled_to_a_smaller_copy():
+    real = tracked((400, 300), ((100, 100), (240, 100)))
+    made = tracked((200, 150), ((49.75, 49.75), (119.75, 49.75)))
+    used, notes = transforms_for(real, made, 3)
+    assert notes == []
+    # The middle of the picture is the middle of the copy: (199.5, 149.5) and (99.5, 74.5) in pixel centres.
+    there, here = real.transforms[0] @ (199.5, 149.5, 1), used[0] @ (99.5, 74.5, 1)
+    np.testing.assert_allclose(there, here)
+
+
+def test_a_missing_alignment_is_that_of_the_nearest_frame():
+    fits = np.full((6, 2, 3), np.nan)
+    fits[1], fits[4] = 1, 4
+    assert _held(fits)[:, 0, 0].tolist() == [1, 1, 1, 4, 4, 4]
