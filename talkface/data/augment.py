@@ -1,4 +1,4 @@
-"""Distortions of training batches, on the device that trains. Drawn from torch's generator, which the loop seeds by step."""
+"""Distortions of training batches, drawn from torch's generator, which the loop seeds by step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def as_float(batch: FrameBatch) -> FrameBatch:
 
 
 def recolour(batch: FrameBatch) -> FrameBatch:
-    """Another camera for each sequence: brightness, contrast, colour balance, saturation; one in ten black and white."""
+    """Another camera for each sequence: brightness, contrast, colour balance, saturation; a tenth black and white."""
     count, device = len(batch.photo), batch.photo.device
     saturation = torch.empty(count, 1, 1).uniform_(0.6, 1.3)
     saturation[torch.rand(count) < 0.1] = 0

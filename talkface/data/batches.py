@@ -1,4 +1,6 @@
-"""Training batches from clips: the same (seed, step) always gives the same batch, so that a resumed run sees what one run would.
+"""Training batches from clips.
+
+The same (seed, step) always gives the same batch, so that a resumed run sees what one run would have seen.
 
 Shapes: B sequences, K frames of a sequence, C windows of context, S side of the generator's window.
 """

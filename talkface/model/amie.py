@@ -1,8 +1,8 @@
 """Asymmetric Mutual Information Estimator (paper 3.2).
 
-The statistics network T scores pairs of a frame and a sound. Its mean scores on joint pairs (f_i, a_i) and marginal pairs
-(f_j, a_k) bound their mutual information: Donsker-Varadhan (Eq. 6) or Jensen-Shannon (Eq. 7, 8). T is trained on real
-frames only and then asked about generated ones: that is the asymmetry.
+The statistics network T scores pairs of a frame and a sound. Its mean scores on joint pairs (f_i, a_i) and marginal
+pairs (f_j, a_k) bound their mutual information: Donsker-Varadhan (Eq. 6) or Jensen-Shannon (Eq. 7, 8). T is trained on
+real frames only and then asked about generated ones: that is the asymmetry.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ class StatisticsNetwork(nn.Module):
         super().__init__()
         self.config = config
         self.image_encoder = ImageEncoder(3, config.widths, fold=2)
-        self.audio_encoder = AudioEncoder(config.audio_width, config.audio_features, config.audio_context)
+        self.audio_encoder = AudioEncoder(
+            config.audio_width, config.audio_features, config.audio_context, config.audio_dropout
+        )
         side = config.window[2] // 16
         self.image_vector = nn.Linear(config.widths[3] * side * side, config.audio_features)
         self.classifier = nn.Sequential(

@@ -1,8 +1,8 @@
 """Dynamic attention on the lip area (paper 3.3).
 
-The photo tells who speaks, the previous frame and the sound tell the lips. A coarse mask covers the lip area of the photo
-and an attention rate says how much of it the identity encoder may see. The generator predicts the fine mask of each next
-frame from the last mask and frame; the rate stays unchanged within a clip.
+The photo tells who speaks, the previous frame and the sound tell the lips. A coarse mask covers the lip area of the
+photo and an attention rate says how much of it the identity encoder may see. The generator predicts the fine mask of
+each next frame from the last mask and frame; the rate stays unchanged within a clip.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """Encoders shared by the generator and the mutual information estimator (paper 3.1, 3.2).
 
-Shapes: B batch, C windows of context, D audio features, S side of the window on the aligned face, R = S / 2 side of the trunk.
+Shapes: B batch, C windows of context, D audio features, S side of the window on the aligned face, R = S / 2.
 All pictures are float32 in [0, 1].
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -36,7 +38,7 @@ class ResidualStep(nn.Module):
 class WindowEncoder(nn.Module):
     """One 20x13 MFCC window to a vector (paper 3.1, Audio Encoder): 1-D convolutions over the 20 steps."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, dropout: float) -> None:
         super().__init__()
         self.body = nn.Sequential(
             nn.Conv1d(MFCC_COEFFS, width, 5, padding=2),
@@ -47,7 +49,7 @@ class WindowEncoder(nn.Module):
             ResidualStep(width),
         )
         self.out = nn.Linear(width * MFCC_STEPS // 2, width)
-        self.dropout = nn.Dropout(0.2)
+        self.dropout = nn.Dropout(dropout)
 
     def forward(self, windows: Tensor) -> Tensor:
         """(N, 20, 13) -> (N, width)."""
@@ -65,14 +67,15 @@ class AudioEncoder(nn.Module):
         width: channels of the window encoder.
         features: D, length of the output.
         context: frames of context on either side; 0 is the paper's.
+        dropout: share of hidden features that training leaves out.
     """
 
-    def __init__(self, width: int, features: int, context: int) -> None:
+    def __init__(self, width: int, features: int, context: int, dropout: float) -> None:
         super().__init__()
         self.windows = 2 * context + 1
-        self.window = WindowEncoder(width)
+        self.window = WindowEncoder(width, dropout)
         self.mix = nn.Sequential(
-            nn.Linear(width * self.windows, features), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(0.2)
+            nn.Linear(width * self.windows, features), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)
         )
         self.out = nn.Linear(features, features)
 
@@ -89,7 +92,7 @@ class ImageEncoder(nn.Module):
 
     Args:
         channels: of the picture, mask included.
-        widths: channels at each of the four resolutions; the first may be 0, then the first map is left out.
+        widths: channels at each of the four resolutions.
         fold: how many pixels side by side become channels before the first convolution.
     """
 
@@ -97,7 +100,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.fold = fold
         self.first = conv(channels * fold * fold, widths[0])
-        pairs = zip(widths[:-1], widths[1:], strict=True)
+        pairs = pairwise(widths)
         self.down = nn.ModuleList(nn.Sequential(conv(a, b, stride=2), conv(b, b)) for a, b in pairs)
 
     def forward(self, picture: Tensor) -> list[Tensor]:

@@ -1,9 +1,9 @@
 """The talking face generator (paper 3.1): photo, speech and the previous frame make the next frame.
 
-It works on a square window of the aligned face that holds mouth, jaw and cheeks; the rest of the face stays the photo's.
-The trunk runs at half the window's resolution, the last layer gives colour and mask at full resolution.
+It works on a square window of the aligned face that holds mouth, jaw and cheeks; the rest of the face stays the
+photo's. The trunk runs at half the window's resolution, the last layer gives colour and mask at full resolution.
 
-Shapes: B batch, S side of the window in px, R = S / 2, D audio features, L lip points (40). Pictures are float32 in [0, 1].
+Shapes: B batch, S side of the window in px, D audio features. Pictures are float32 in [0, 1].
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class GeneratorConfig:
     head: str = "warp"
     """"warp": mask x colour + (1 - mask) x warped photo. "colour": colour alone, the paper's reading."""
     attention: bool = True
-    """Dynamic attention (paper 3.3): the predicted mask is fed back with the frame."""
+    """Dynamic attention (paper 3.3): the photo's lips are dimmed, and the predicted mask is fed back with the frame."""
+    audio_dropout: float = 0.2
+    """Share of the audio encoder's hidden features that training leaves out."""
 
     def __post_init__(self) -> None:
         left, top, side = self.window
@@ -129,7 +131,7 @@ class Generator(nn.Module):
         features = config.audio_features
         self.identity_encoder = ImageEncoder(3, config.widths, fold=2)
         self.image_encoder = ImageEncoder(4, (w0 // 2, w1 // 2, w2 // 2, w3 // 2), fold=2)
-        self.audio_encoder = AudioEncoder(config.audio_width, features, config.audio_context)
+        self.audio_encoder = AudioEncoder(config.audio_width, features, config.audio_context, config.audio_dropout)
         self.lip_head = nn.Linear(features, 2 * LIP_POINTS)
         self.lip_code = LipCode(features)
         self.audio_detail = nn.Linear(features, features)

@@ -44,7 +44,7 @@ def lip_loss(real: Tensor, fake: Tensor, window: tuple[int, int, int]) -> Tensor
 def flow_at_lips_loss(flow: Tensor, photo_lips: Tensor, real_lips: Tensor, window: tuple[int, int, int]) -> Tensor:
     """Tells the warp where the lips went: at each lip point of the real frame the flow must lead to the photo's.
 
-    Not in the paper, which has no warp. Backward flow: frame(p) = photo(p + flow(p)), so flow(real lips) = photo - real.
+    Not in the paper, which has no warp. Backward flow: frame(p) = photo(p + flow(p)), so flow(real) = photo - real.
 
     Args:
         flow: (B, 2, S, S) px.

@@ -126,7 +126,7 @@ class Objective(nn.Module):
         terms = {}
         with frozen(self):
             if self.features is not None:
-                distance = losses.perceptual_loss(self.features, batch.frames.flatten(0, 1), made.frames)
+                distance = losses.perceptual_loss(self.features, *self._looked_at(batch, made))
                 terms["perceptual"] = config.perceptual_weight * distance
             if config.gan_weight:
                 judged = losses.generator_gan_loss(self.discriminator(made.frames, windows))
@@ -134,6 +134,15 @@ class Objective(nn.Module):
             if config.estimate != "none" and config.mi_weight:
                 terms["mi"] = -config.mi_weight * self.mutual_information(made.frames, batch.windows)
         return terms
+
+    def _looked_at(self, batch: Batch, made: Generated) -> tuple[Tensor, Tensor]:
+        """Real and generated pictures as the perceptual loss sees them, both (N, 3, h, w)."""
+        config, moments = self.config, -self.config.perceptual_moments or None
+        fake = made.frames.unflatten(0, batch.frames.shape[:2])
+        both = (x[:, moments:].flatten(0, 1) for x in (batch.frames, fake))
+        if config.perceptual_area == "lips":
+            both = (losses.crop_lips(x, config.generator.window) for x in both)
+        return tuple(both)
 
     def mutual_information(self, frames: Tensor, windows: Tensor) -> Tensor:
         """Estimate of the information that frames (B * K, 3, S, S) and sound (B, K, C, 20, 13) share (Eq. 6 or 7)."""

@@ -6,6 +6,7 @@ The bundled weights are the VGG-16 body of HED (MIT; ImageNet weights fine-tuned
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -33,8 +34,7 @@ class PerceptualFeatures(nn.Module):
     def __init__(self, path: Path | None = None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
-            nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(widths[:-1], widths[1:], strict=True))
-            for widths in BLOCKS
+            nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths)) for widths in BLOCKS
         )
         path = path or weights_dir() / "vgg16_hed.safetensors"
         if not path.is_file():

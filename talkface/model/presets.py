@@ -39,15 +39,19 @@ class TrainConfig:
     """Shape of the networks."""
     stages: tuple[Stage, ...] = (
         Stage("visemes", 1500, 256, learning_rate=1e-3),
-        Stage("sound", 2500, 256, learning_rate=5e-4),
-        Stage("lips", 3500, 24, learning_rate=5e-4),
-        Stage("full", 3000, 8, rollout=3, learning_rate=2e-4),
+        Stage("sound", 2000, 256, learning_rate=5e-4),
+        Stage("lips", 2600, 24, learning_rate=5e-4),
+        Stage("full", 1500, 8, rollout=3, learning_rate=2e-4),
     )
     """The curriculum, in order."""
     gan_weight: float = 0.01
     """Weight of L_GAN in Eq. 13 (1 in the paper; here the other terms are means, not sums)."""
     perceptual_weight: float = 2.0
     """lambda_1 of Eq. 13: perceptual loss."""
+    perceptual_area: str = "lips"
+    """Where phi looks: "frame", the whole window as in the paper, or "lips", the lip area at a third of the cost."""
+    perceptual_moments: int = 1
+    """How many of a rollout's last frames phi looks at; 0: all of them, as in the paper."""
     lip_weight: float = 10.0
     """lambda_2 of Eq. 13: L1 on the lip area."""
     mi_weight: float = 0.02
@@ -102,6 +106,8 @@ PAPER = TrainConfig(
     flow_weight=0.0,
     shape_weight=0.0,
     mask_weight=0.0,
+    perceptual_area="frame",
+    perceptual_moments=0,
 )
 TINY = replace(
     SMALL,
