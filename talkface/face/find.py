@@ -32,6 +32,7 @@ from talkface.face.mesh import MESH_SIZE, load_face_mesh
 from talkface.face.roi import cut, drifted, to_picture, window_of_box, window_of_detection, window_of_points
 
 SCORE_WANTED_CLOSER = 0.7  # of the detector in tiles and turned pictures, where it has many chances to err
+SMALLEST_TILE = 64  # px; a face of a tenth of it would be too small to animate
 FIRST_LOOK_BONUS = 0.1  # on the detector's score in the whole, upright picture, where several looks see one face
 QUARTER_TURNS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 FLAG_WANTED = 0.5  # the mesh's own judgement that it looks at a face
@@ -79,7 +80,7 @@ class FaceFinder:
 
         Looks at the whole, at the whole turned by quarters, and at large tiles; if it finds nothing, at small tiles.
         """
-        for windows in _ever_closer(*picture.shape[:2]):
+        for windows in filter(None, _ever_closer(*picture.shape[:2])):
             faces = self._faces(picture, self.detect(picture, windows))
             if faces:
                 return faces
@@ -261,8 +262,10 @@ def _ever_closer(height: int, width: int) -> Iterator[list[np.ndarray]]:
 
 
 def _tiles(height: int, width: int, parts: int) -> list[np.ndarray]:
-    """Squares of the picture's short side over `parts`, half overlapping."""
+    """Squares of the picture's short side over `parts`, half overlapping; none where they would show no face."""
     side = min(height, width) / parts
+    if side < SMALLEST_TILE:
+        return []
     columns = np.linspace(side / 2, width - side / 2, int(np.ceil(2 * width / side - 1)))
     rows = np.linspace(side / 2, height - side / 2, int(np.ceil(2 * height / side - 1)))
     return [np.array((x, y, side, 0.0)) for y in rows for x in columns]
