@@ -74,6 +74,8 @@ def test_a_name_with_a_leading_dash_is_a_file(tmp_path, monkeypatch):
         (["[out#0/mp4 @ 0x1] Error: No space left on device", "Conversion failed!"], "No space left on device"),
         (["[in#0 @ 0x1] moov atom not found", "Error opening input files: Invalid data"], "moov atom not found"),
         (["Error opening input file file:a.", "Error opening input files: Invalid data found"], "Invalid data found"),
+        (["[mov @ 0x1] moov atom not found", "file:/a b): c.mp4: Invalid data found"], "moov atom not found"),
+        (["file:/a b): c.mp4: Invalid data found"], "Invalid data found"),
         ([], ""),
     ],
 )

@@ -179,6 +179,7 @@ def _decode(
         nonlocal samples
         for block in blocks:
             samples += len(block)
+            _check_rate(source, decoder.said)  # now, as a header of 1 Hz makes hours of a second
             yield block
 
     # The resampler is swr, which every ffmpeg has, so that the features do not depend on the ffmpeg at hand.
@@ -226,6 +227,10 @@ def _check_sound(path: Path, samples: int, said: list[str]) -> None:
         raise TalkfaceError(
             f"{path.name} holds no sound, or less than a hundredth of a second.", "Record or export it again."
         )
+    _check_rate(path, said)
+
+
+def _check_rate(path: Path, said: list[str]) -> None:
     sample_rate, _ = _recorded_as(said)
     if sample_rate < LOWEST_RATE:
         raise TalkfaceError(

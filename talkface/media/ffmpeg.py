@@ -31,7 +31,7 @@ DISK_REFUSES = [
 GENERIC = re.compile(
     r"(Error opening (in|out)put( files?)?|Error while opening (de|en)coder|Task finished with error code: -?\d+"
     r"|Terminating|Conversion failed|Nothing was written|Could not open encoder|Error reinitializing filters"
-    r"|Failed to inject frame)\b[!:]?\s*"
+    r"|Failed to inject frame)\b[!:]?\s*|file:.*:\s+"
 )
 
 
