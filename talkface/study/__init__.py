@@ -1,0 +1,13 @@
+"""`talkface study`: the paper's user study (4.5, Table 4) as one web page, and the table that its answers give.
+
+    make_study(StudyConfig(videos=(Path("A"), Path("B"), Path("C")), out=Path("study")))
+    tally([Path("answers-1.json"), Path("answers-2.json")]).table()
+
+The page needs no server and sends nothing: it works from disk, on a phone and on a desktop, and gives each participant
+a file of answers to hand back.
+"""
+
+from talkface.study.make import Study, StudyConfig, make_study
+from talkface.study.tally import Tally, tally, wilson
+
+__all__ = ["Study", "StudyConfig", "Tally", "make_study", "tally", "wilson"]
