@@ -89,6 +89,11 @@ def test_a_mirrored_face_looks_the_other_way(finder, astronaut, face):
     assert mirrored.yaw == pytest.approx(-face.yaw, abs=4)
 
 
+def test_a_face_in_profile_has_a_yaw_beyond_what_can_be_animated(finder):
+    [cameraman] = finder.find(np.dstack([skimage.data.camera()] * 3))
+    assert abs(cameraman.yaw) > PROFILE_YAW
+
+
 @pytest.mark.parametrize("name", ["coffee", "rocket"])
 def test_no_face_is_found_where_there_is_none(finder, name):
     assert finder.find(getattr(skimage.data, name)()) == []
