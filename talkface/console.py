@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from talkface.errors import TalkfaceError
 
@@ -90,3 +90,36 @@ def progress(what: str, unit: str = "frames", *, quiet: bool = False) -> Iterato
             bar.update(task, completed=done, total=total, rate=rate)
 
         yield on_step
+
+
+@contextmanager
+def training(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
+    """Shows steps of training (`talkface.train.Step`): in a terminal as a bar that stays, in a log file as lines."""
+    if quiet:
+        yield lambda step: None
+        return
+    if not sys.stderr.isatty():
+        yield lambda step: say(f"{step.lesson} {step.step}/{step.total}  {_losses(step)}  {_pace(step)}")
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    with Progress(*columns, console=error_console(), transient=True) as bar:
+        task = bar.add_task("Starting", total=None, said="")
+
+        def on_step(step: Any) -> None:
+            said = f"{_losses(step)}  {_pace(step)}"
+            bar.update(task, description=step.lesson, completed=step.step, total=step.total, said=said)
+
+        yield on_step
+
+
+def _losses(step: Any) -> str:
+    return " ".join(f"{name} {value:.3g}" for name, value in step.losses.items())
+
+
+def _pace(step: Any) -> str:
+    """Frames per second and time left."""
+    minutes, seconds = divmod(round(step.seconds_left), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{step.frames_per_second:.1f} frames/s, {hours}:{minutes:02}:{seconds:02} left"

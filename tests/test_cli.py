@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import types
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from talkface.cli import app
 from talkface.errors import TalkfaceError
 
 ROOT = str(Path(__file__).resolve().parent.parent)
-COMMANDS = ["render", "preprocess", "visemes", "eval"]
+COMMANDS = ["render", "preprocess", "visemes", "train", "eval", "study"]
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def test_every_option_of_every_command_is_explained():
 
     group = typer.main.get_command(app)
     for name, command in group.commands.items():
-        commands = getattr(command, "commands", {name: command})
+        commands = getattr(command, "commands", {name: command})  # of a group
         for part in commands.values():
             assert part.help, name
             assert [option.name for option in part.params if not option.help] == [], name
@@ -263,3 +264,80 @@ def test_options_of_eval_reach_its_config(run, monkeypatch):
 
 def test_one_video_alone_is_a_usage_error_of_eval(run):
     assert run("eval", "real.mp4").exit_code == 2
+
+
+@pytest.fixture
+def training(run, monkeypatch):
+    """Runs `talkface train` up to the call of the library; gives the result, the options and the configuration."""
+    import talkface.train
+
+    calls = []
+
+    def note(options, config, on_step):
+        calls.append((options, config))
+        raise TalkfaceError("Stop here.")
+
+    monkeypatch.setattr(talkface.train, "train", note)
+    return lambda line: (run("train", *line.split()), *(calls.pop() if calls else (None, None)))
+
+
+def test_train_takes_a_preset_as_it_is(training):
+    from talkface.model.presets import PRESETS, ablated
+
+    _, options, config = training("--data lrw,grid --preset tiny --minutes 3")
+    assert (options.data, str(options.out), options.minutes) == (("lrw", "grid"), "runs/tiny", 3)
+    assert config == PRESETS["tiny"]
+    assert training("--data lrw --preset mine-js -o here")[2] == ablated(PRESETS["small"], "mine-js")
+
+
+def test_train_takes_some_lessons_and_other_settings(training):
+    from talkface.model.presets import PRESETS
+
+    _, _, config = training(
+        "--data lrw --preset tiny --lessons lips,full --set lip_weight=2.5 --set augment=no --set estimate=dv "
+        "--set generator.audio_context=0 --set full.steps=7 --set lips.learning_rate=0.5"
+    )
+    tiny = PRESETS["tiny"]
+    assert [stage.lesson for stage in config.stages] == ["lips", "full"]
+    assert (config.lip_weight, config.augment, config.estimate) == (2.5, False, "dv")
+    assert config.generator == replace(tiny.generator, audio_context=0)
+    assert config.stages == (replace(tiny.stages[1], learning_rate=0.5), replace(tiny.stages[2], steps=7))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        *(
+            "--lessons swimming",
+            "--lessons visemes",
+            "--set lip_wait=2",
+            "--set lip_weight=much",
+            "--set augment=maybe",
+        ),
+        *("--set swimming.steps=1", "--set full.stairs=1", "--set generator.window=1", "--set lip_weight"),
+    ],
+)
+def test_a_setting_that_does_not_exist_or_fit_is_a_usage_error_of_train(training, wrong):
+    result, options, _ = training(f"--data lrw --preset tiny {wrong}")
+    assert result.exit_code == 2, result.output
+    assert options is None
+
+
+def test_an_unknown_preset_is_named(training):
+    result, _, _ = training("--data lrw --preset huge")
+    assert result.exit_code == 1
+    assert "--preset huge" in result.stderr
+
+
+def test_folders_of_a_study_follow_one_another(run, monkeypatch):
+    import talkface.study
+
+    configs = []
+
+    def note(config):
+        configs.append(config)
+        raise TalkfaceError("Stop here.")
+
+    monkeypatch.setattr(talkface.study, "make_study", note)
+    assert run(*["study", "make", "--videos", "A", "B", "C", "--out", "page"]).exit_code == 1
+    assert [str(folder) for folder in configs[0].videos] == ["A", "B", "C"]

@@ -1,3 +1,5 @@
+from types import SimpleNamespace
+
 import pytest
 
 from talkface import console
@@ -80,3 +82,31 @@ def test_a_table_is_a_result_and_as_wide_as_it_needs_to_be(capsys, monkeypatch):
     header, _, row = (line for line in shown.out.splitlines() if line.strip())
     assert header.split() == [word for i in range(10) for word in ("column", str(i))]
     assert row.split() == ["[row]", *"0123456789"]
+
+
+def test_training_in_a_log_file_is_a_line_for_each_step_that_is_told(capsys):
+    step = SimpleNamespace(
+        lesson="lips",
+        step=40,
+        total=160,
+        losses={"lip": 0.12345, "mi": -1.5},
+        frames_per_second=35.26,
+        seconds_left=3725,
+    )
+    with console.training() as on_step:
+        on_step(step)
+    assert capsys.readouterr().err == "lips 40/160  lip 0.123 mi -1.5  35.3 frames/s, 1:02:05 left\n"
+
+
+def test_training_in_a_terminal_is_a_bar_with_the_losses(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with console.training() as on_step:
+        on_step(
+            SimpleNamespace(lesson="full", step=3, total=9, losses={"gan": 2}, frames_per_second=1, seconds_left=59)
+        )
+    assert "full" in terminal.text
+    assert "3/9" in terminal.text
+    assert "gan 2  1.0 frames/s, 0:00:59 left" in terminal.text

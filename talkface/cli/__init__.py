@@ -12,9 +12,11 @@ import typer
 from typer.core import TyperGroup
 
 from talkface import __version__, console
+from talkface.cli import study
 from talkface.cli.data import preprocess, visemes
 from talkface.cli.evaluate import evaluate
 from talkface.cli.render import render
+from talkface.cli.train import train
 from talkface.errors import TalkfaceError
 
 INTERRUPTED = 130
@@ -50,6 +52,10 @@ def _without_libgl(error: ImportError) -> TalkfaceError:
         "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless",
     )
 
+
+_studies = typer.Typer(no_args_is_help=True)
+_studies.command()(study.make)
+_studies.command()(study.tally)
 
 app = typer.Typer(
     cls=Commands,
@@ -89,4 +95,8 @@ def talkface(
 app.command()(render)
 app.command()(preprocess)
 app.command()(visemes)
+app.command()(train)
 app.command("eval")(evaluate)
+app.add_typer(
+    _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
+)

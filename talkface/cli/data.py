@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from talkface import console
-from talkface.cli.options import QUIET, settings
+from talkface.cli.options import QUIET, assigned
 
 
 def preprocess(
@@ -46,6 +47,9 @@ def preprocess(
     from talkface.preprocess import preprocess as run
     from talkface.preprocess.gates import Gates
 
+    gates = Gates()
+    for text in gate or []:
+        gates = replace(gates, **assigned(text, "--gate", asdict(gates)))
     config = PreprocessConfig(
         data=data,
         source=source,
@@ -58,7 +62,7 @@ def preprocess(
         limit=limit,
         split_list=split_list,
         clips_per_shard=clips_per_shard,
-        gates=settings(gate, "--gate", Gates),
+        gates=gates,
     )
     with console.progress("Preprocessing", "videos", quiet=quiet) as on_step:
         report = run(config, on_step)

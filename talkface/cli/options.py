@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
 from typing import Annotated, Any
 
 import typer
 
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors alone.")]
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
 
 
@@ -27,17 +27,13 @@ def commas(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def settings(texts: list[str] | None, flag: str, config: type) -> Any:
-    """NAME=VALUE texts as the fields of a dataclass, each of the type of its default."""
-    known = {field.name: field.default for field in fields(config)}
-    chosen = {}
-    for text in texts or []:
-        name, _, value = text.partition("=")
-        if name not in known:
-            raise typer.BadParameter(f"{text!r} is none of: {', '.join(known)}.", param_hint=flag)
-        try:
-            chosen[name] = type(known[name])(value)
-        except ValueError:
-            wanted = type(known[name]).__name__
-            raise typer.BadParameter(f"{text!r}: {value!r} is no {wanted}.", param_hint=flag) from None
-    return config(**chosen)
+def assigned(text: str, flag: str, known: dict[str, Any]) -> dict[str, Any]:
+    """NAME=VALUE as {name: value}, of the type that the known value of that name has."""
+    name, _, value = text.partition("=")
+    if name not in known:
+        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}.", param_hint=flag)
+    kind = type(known[name])
+    try:
+        return {name: _TRUTH[value.lower()] if kind is bool else kind(value)}
+    except (KeyError, ValueError):
+        raise typer.BadParameter(f"{text!r}: {value!r} is no {kind.__name__}.", param_hint=flag) from None
