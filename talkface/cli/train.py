@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -44,6 +44,9 @@ def train(
     init: Annotated[Path | None, typer.Option(help="A generator's .safetensors to start from.")] = None,
     device: DEVICE = "auto",
     workers: Annotated[int, typer.Option(help="Threads that decode frames.")] = 2,
+    in_memory: Annotated[
+        Literal["auto", "yes", "no"], typer.Option(help="Keep all pictures on the device; auto: on a GPU with room.")
+    ] = "auto",
     compile: Annotated[bool, typer.Option("--compile", help="torch.compile: pays in long runs on a GPU.")] = False,
     checkpoint_minutes: Annotated[float, typer.Option(help="Between two checkpoints.")] = 4.0,
     checkpoint_steps: Annotated[int | None, typer.Option(help="A checkpoint every so many steps besides.")] = None,
@@ -73,6 +76,7 @@ def train(
         sample_steps=sample_steps,
         log_steps=log_steps,
         workers=workers,
+        in_memory=in_memory,
         compile=compile,
         init=init,
     )
