@@ -21,7 +21,12 @@ def found(layout, root, **options):
     return [(s.split, s.name, s.speaker, s.file) for s in find_sources(layout, root, **options)]
 
 
-LRW = ("ABOUT/train/ABOUT_00001.mp4", "ABOUT/train/ABOUT_00001.txt", "ABOUT/val/ABOUT_00001.mp4", "ZONE/test/ZONE_1.mp4")
+LRW = (
+    "ABOUT/train/ABOUT_00001.mp4",
+    "ABOUT/train/ABOUT_00001.txt",
+    "ABOUT/val/ABOUT_00001.mp4",
+    "ZONE/test/ZONE_1.mp4",
+)
 
 
 @pytest.mark.parametrize("above", ["", "lipread_mp4/"])
@@ -40,7 +45,9 @@ def test_a_folder_that_names_a_speaker_in_place_of_a_word_is_one(tmp_path):
 
 
 def test_grid_is_split_by_speaker_wherever_its_videos_lie(tmp_path):
-    touch(tmp_path, "s1/a.mpg", "s4/video/b.mpg", "S22/c.MP4", "s31.mpg_6000.part1/d.mpg", "s2/e.mpg", "align/s1/a.align")
+    touch(
+        tmp_path, "s1/a.mpg", "s4/video/b.mpg", "S22/c.MP4", "s31.mpg_6000.part1/d.mpg", "s2/e.mpg", "align/s1/a.align"
+    )
     assert found("grid", tmp_path) == [
         ("test", "s2/e", "s2", "s2/e.mpg"),
         ("test", "s22/c", "s22", "S22/c.MP4"),
@@ -84,7 +91,7 @@ def test_a_list_of_splits_names_videos_or_folders_and_leaves_the_others_out(tmp_
 def test_a_wrong_line_in_the_list_of_splits_is_named(tmp_path):
     touch(tmp_path, "a.mp4")
     (tmp_path / "splits.txt").write_text("a.mp4 train\na.mp4 training\n")
-    with pytest.raises(TalkfaceError, match="line 2: 'a.mp4 training'"):
+    with pytest.raises(TalkfaceError, match=r"line 2: 'a\.mp4 training'"):
         find_sources("folder", tmp_path, split_list=tmp_path / "splits.txt")
     with pytest.raises(TalkfaceError, match="does not exist"):
         find_sources("folder", tmp_path, split_list=tmp_path / "none.txt")

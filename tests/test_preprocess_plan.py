@@ -1,5 +1,7 @@
 """Who does what: it follows from the videos and the finished shards alone."""
 
+from itertools import chain
+
 import pytest
 
 from talkface.data.layouts import Source
@@ -68,7 +70,7 @@ def test_the_parts_of_an_array_job_are_disjoint_and_make_up_the_whole_even_if_so
     sources = videos(tmp_path / "v", 20)
     units = units_to_do(sources, tmp_path / "out", 2)
     parts = [part_of(units, (i, 3)) for i in (1, 2, 3)]
-    assert sorted(sum(parts, []), key=lambda unit: unit.number) == units
+    assert sorted(chain.from_iterable(parts), key=lambda unit: unit.number) == units
     for unit in parts[1]:
         finish(tmp_path / "out", unit)
     later = units_to_do(sources, tmp_path / "out", 2)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from talkface.config import data_root
 from talkface.data.layouts import LAYOUTS, SPLITS, find_sources
+from talkface.data.shards import shard_indexes
 from talkface.errors import TalkfaceError
 from talkface.preprocess.gates import Gates
 from talkface.preprocess.local import run_local
@@ -141,10 +142,13 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
 
     try:
         workers = _engine(config.engine)(units, Job(root, name, config.gates), config.workers, tell)
-    finally:
-        seconds = time.monotonic() - begun
-        root.mkdir(parents=True, exist_ok=True)
-        summary = summarise(root, name)
+    except BaseException:
+        if shard_indexes(root):
+            summarise(root, name)  # what there is can be looked at, and read
+        raise
+    seconds = time.monotonic() - begun
+    root.mkdir(parents=True, exist_ok=True)
+    summary = summarise(root, name)
     return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, _videos(everything) - total)
 
 

@@ -25,11 +25,12 @@ from talkface.data.shards import (
     write_lines,
 )
 from talkface.preprocess import gates
-from talkface.preprocess.sync import LAGS, pooled_offset
+from talkface.preprocess.sync import LAGS, out_of_step, pooled_offset
 
 MANIFEST = "manifest.jsonl"
 CONTACT_SHEET = "contact_sheet.png"
 SHEET_CLIPS, SHEET_COLUMNS, SHEET_SIZE = 48, 8, 128
+DOUBTS = (("yaw", 1), ("jump", 1), ("change", 1), ("eye_distance", -1))  # figures whose extremes are worth a look
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,9 @@ def summarise(root: Path, name: str) -> Summary:
 
 
 def _write(root: Path, name: str, lines: list[dict]) -> Summary:
+    offset, correlation = _offset(lines)
+    lines = [_judged(line, offset) for line in lines]
     kept = [line for line in lines if line["status"] == gates.KEPT]
-    offset, correlation = _offset(kept)
     write_lines(root / MANIFEST, (_manifest_line(line) for line in lines))
     write_lines(root / INDEX, (_index_line(line, offset) for line in kept))
     counts = Counter((line["split"], line["status"]) for line in lines)
@@ -76,9 +78,17 @@ def _write(root: Path, name: str, lines: list[dict]) -> Summary:
     return Summary(dict(counts), frames, seconds, size // max(len(kept), 1), offset, correlation)
 
 
-def _offset(kept: list[dict]) -> tuple[float, float]:
+def _offset(lines: list[dict]) -> tuple[float, float]:
+    kept = [line for line in lines if line["status"] == gates.KEPT]
     curves = np.array([line["curve"] for line in kept]).reshape(-1, len(LAGS))
     return pooled_offset(curves, np.array([line["frames"] for line in kept]))
+
+
+def _judged(line: dict, offset: float) -> dict:
+    """The line, as skipped where its clip is out of step. That is known only now that the data set's offset is."""
+    kept = line["status"] == gates.KEPT
+    wrong = kept and out_of_step(np.array(line["curve"]), line["frames"], offset)
+    return line | {"status": gates.OUT_OF_STEP} if wrong else line
 
 
 def _manifest_line(line: dict) -> dict:
@@ -93,22 +103,45 @@ def _index_line(line: dict, offset: float) -> dict:
 
 
 def _write_contact_sheet(root: Path, kept: list[dict]) -> None:
-    """The middle frames of clips spread over the data set, with their names, so that a person can look."""
+    """Middle frames of clips of every speaker and, last, of the clips that are nearest to being refused."""
     if not kept:
         return
-    chosen = [kept[i] for i in np.unique(np.linspace(0, len(kept) - 1, SHEET_CLIPS).round().astype(int))]
-    tiles = [_tile(root, line) for line in chosen]
+    tiles = [_tile(root, line, line["name"].split("/")[-1]) for line in _of_all_speakers(kept)]
+    tiles += [_tile(root, line, label) for label, line in _doubtful(kept)]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % SHEET_COLUMNS)
     rows = [np.hstack(tiles[i : i + SHEET_COLUMNS]) for i in range(0, len(tiles), SHEET_COLUMNS)]
     picture = cv2.cvtColor(np.vstack(rows), cv2.COLOR_RGB2BGR)
     write_bytes(root / CONTACT_SHEET, cv2.imencode(".png", picture)[1].tobytes())
 
 
-def _tile(root: Path, line: dict) -> np.ndarray:
+def _of_all_speakers(kept: list[dict]) -> list[dict]:
+    """At most SHEET_CLIPS clips, as many of every speaker as there is room for, each from all over what there is."""
+    by_speaker: dict[tuple[str, str], list[dict]] = {}
+    for line in kept:
+        by_speaker.setdefault((line["split"], line["speaker"]), []).append(line)
+    of_each = -(-SHEET_CLIPS // len(by_speaker))
+    return _spread([line for lines in by_speaker.values() for line in _spread(lines, of_each)], SHEET_CLIPS)
+
+
+def _spread(lines: list[dict], count: int) -> list[dict]:
+    """At most `count` of the lines, evenly from first to last."""
+    return [lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, count).round().astype(int))]
+
+
+def _doubtful(kept: list[dict]) -> list[tuple[str, dict]]:
+    """(label, line) of the two clips with the most of each figure in DOUBTS, least where its sign is negative."""
+    chosen = []
+    for figure, sign in DOUBTS:
+        ranked = sorted(kept, key=lambda line: -sign * line["facts"][figure])
+        chosen += [(f"{figure} {line['facts'][figure]}", line) for line in ranked[:2]]
+    return chosen
+
+
+def _tile(root: Path, line: dict, label: str) -> np.ndarray:
     clip = unpack(read_members(root, line))
     middle = len(clip) // 2
     face = clip.frame(middle).copy()
     for x, y in np.concatenate([clip.lips[middle], clip.eyes[middle]]):
         cv2.circle(face, (round(float(x)), round(float(y))), 1, (0, 255, 0), -1)
     face = cv2.resize(face, (SHEET_SIZE, SHEET_SIZE), interpolation=cv2.INTER_AREA)
-    return cv2.putText(face, clip.name.split("/")[-1][:18], (2, 10), cv2.FONT_HERSHEY_PLAIN, 0.7, (255, 255, 0))
+    return cv2.putText(face, label[:18], (2, 10), cv2.FONT_HERSHEY_PLAIN, 0.7, (255, 255, 0))

@@ -1,0 +1,191 @@
+"""Whole runs over a folder of good and bad films: what is kept, what is said of the rest, what a kill costs."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import cv2
+import films
+import numpy as np
+import pytest
+
+from talkface.data.reader import open_dataset
+from talkface.data.shards import shard_indexes
+from talkface.errors import TalkfaceError
+from talkface.preprocess import PreprocessConfig, preprocess
+
+GOOD = {"anna/one": 16, "anna/two": 12, "ben/three": 14}  # frames
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Three good films, and one of each kind that there is a reason to skip."""
+    root = tmp_path_factory.mktemp("collection")
+    for seed, (name, frames) in enumerate(GOOD.items()):
+        films.write_talk(root / "films" / f"{name}.mp4", frames, seed)
+    bad, face, said = root / "films" / "bad", films.portrait(), films.syllables(12)
+    talk, sound, nobody = films.talking(said), films.sound_of(said), np.full((256, 256, 3), 90, np.uint8)
+    closer = cv2.resize(face[60:220, 50:210], (256, 256))
+    films.write_film(bad / "mute.mp4", talk)
+    films.write_film(bad / "silent.mp4", talk, np.zeros_like(sound))
+    films.write_film(bad / "two_people.mp4", [np.hstack([one, face[:, ::-1]]) for one in talk], sound)
+    films.write_film(bad / "one_frame.mp4", talk[:1], sound[:640])
+    films.write_film(bad / "cut.mp4", talk[:6] + [closer] * 6, sound)
+    films.write_film(bad / "nobody.mp4", [nobody] * 12, sound)
+    films.write_film(bad / "leaves.mp4", talk[:8] + [nobody] * 4, sound)
+    films.write_film(bad / "far.mp4", [smaller(one) for one in talk], sound)
+    films.write_film(bad / "half_sound.mp4", talk, sound[: len(sound) // 4])
+    (bad / "text.mp4").write_text("This is no video.\n" * 100)
+    (bad / "empty.mp4").touch()
+    (root / "splits.txt").write_text("anna train\nben val\nbad test\n")
+    return root
+
+
+def smaller(picture):
+    """The same at a third of the size, on gray."""
+    canvas = np.full_like(picture, 90)
+    canvas[80:165, 80:165] = cv2.resize(picture, (85, 85), interpolation=cv2.INTER_AREA)
+    return canvas
+
+
+REASONS = {
+    "mute": "no sound",
+    "silent": "no sound",
+    "two_people": "several faces",
+    "one_frame": "too short",
+    "cut": "cut inside",
+    "nobody": "no face",
+    "leaves": "face not seen throughout",
+    "far": "face too small",
+    "half_sound": "sound and picture differ in length",
+    "text": "cannot be read",
+    "empty": "cannot be read",
+}
+
+
+def config_of(folder, out, **options):
+    return PreprocessConfig(
+        data="folder",
+        source=folder / "films",
+        out=out,
+        split_list=folder / "splits.txt",
+        name="films",
+        clips_per_shard=2,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    return preprocess(config_of(folder, folder / "whole", workers=2))
+
+
+def contents(root):
+    """Every file below `root`."""
+    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def test_every_bad_film_is_skipped_for_its_own_reason_and_nothing_is_raised(report):
+    lines = {line["name"]: line for line in map(json.loads, report.manifest.read_text().splitlines())}
+    skipped = {name.removeprefix("bad/"): line["reason"] for name, line in lines.items() if line["reason"]}
+    assert skipped == REASONS
+    assert {name for name, line in lines.items() if line["decision"] == "kept"} == set(GOOD)
+    assert lines["bad/text"]["detail"].startswith("text.mp4 cannot be decoded")
+    assert lines["bad/two_people"]["faces"] == 2
+    assert lines["bad/text"]["source"] == "bad/text.mp4"
+
+
+def test_the_report_counts_videos_by_reason_and_split(report):
+    assert report.rows()[0] == ("kept", {"train": 2, "val": 1, "test": 0})
+    assert dict(report.rows())["no sound"] == {"train": 0, "val": 0, "test": 2}
+    assert (report.videos, report.frames, report.left, report.workers) == (14, sum(GOOD.values()), 0, 2)
+    assert report.summary.bytes_per_clip > 10_000
+    assert report.lrw_hours(64) > 0
+
+
+def test_the_data_set_is_read_by_split_with_its_speakers(report):
+    dataset = open_dataset(report.root)
+    assert dict(zip(dataset.names, dataset.lengths, strict=True)) == GOOD
+    assert dataset.speakers == ["anna", "ben"]
+    clip = open_dataset(report.root, "val")[0]
+    assert (clip.dataset, clip.split, clip.speaker, clip.source) == ("films", "val", "ben", "ben/three.mp4")
+    assert clip.frame(13).shape == (256, 256, 3)
+    assert clip.mfcc.shape == (14, 20, 13)
+
+
+def test_a_contact_sheet_shows_every_speaker(report):
+    sheet = cv2.imread(str(report.contact_sheet))
+    assert sheet.shape == (2 * 128, 8 * 128, 3)  # three clips and the two most doubtful of each of four kinds
+    assert sheet[:128, : 3 * 128].std() > 30
+
+
+def test_running_again_does_nothing_and_changes_nothing(folder, report):
+    before = contents(report.root)
+    again = preprocess(config_of(folder, report.root, workers=2))
+    assert (again.videos, again.frames) == (0, 0)
+    assert again.rows() == report.rows()
+    assert contents(report.root) == before
+
+
+def test_killed_half_way_and_run_again_gives_the_same_bytes_as_one_run(folder, report):
+    out = folder / "killed"
+    code = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_preprocess import config_of, preprocess
+preprocess(config_of(Path({str(folder)!r}), Path({str(out)!r}), workers=1))
+"""
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    while len(shard_indexes(out)) < 3 and run.poll() is None:
+        time.sleep(0.005)
+    run.send_signal(signal.SIGKILL)
+    assert run.wait() == -signal.SIGKILL
+    assert 3 <= len(shard_indexes(out)) < len(shard_indexes(report.root))
+    with pytest.raises(TalkfaceError, match="has not finished"):
+        open_dataset(out)
+    rest = preprocess(config_of(folder, out, workers=2))
+    assert 0 < rest.videos < report.videos
+    assert contents(out) == contents(report.root)
+
+
+def test_the_parts_of_an_array_job_make_the_whole(folder, report):
+    out = folder / "parts"
+    left = [preprocess(config_of(folder, out, workers=1, shard=f"{i}/2")).left for i in (1, 2)]
+    assert left[0] > 0
+    assert left[1] == 0
+    assert contents(out) == contents(report.root)
+
+
+def test_an_empty_source_is_a_clear_error_and_leaves_no_data_set(tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(TalkfaceError, match=r"No video in the folder layout .*it is empty") as caught:
+        preprocess(PreprocessConfig(data="folder", source=tmp_path / "empty", out=tmp_path / "out"))
+    assert ".mp4" in caught.value.fix
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"data": "lsr"}, {"split": "dev"}, {"workers": -1}, {"limit": 0}, {"engine": "slurm"}, {"shard": "3/2"}],
+    ids=str,
+)
+def test_a_wrong_option_is_named_before_anything_is_done(folder, tmp_path, wrong):
+    options = {"data": "folder", "source": folder / "films", "out": tmp_path / "out"} | wrong
+    with pytest.raises(TalkfaceError, match="--" + next(iter(wrong))):
+        preprocess(PreprocessConfig(**options))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_name_is_that_of_the_layout_or_of_the_folder(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
+    listed = tmp_path / "splits.txt"
+    listed.write_text("bad/text.mp4 train\n")
+    made = preprocess(PreprocessConfig(data="folder", source=folder / "films", split_list=listed, workers=1))
+    assert (made.name, made.root) == ("films", tmp_path / "films")
+    with pytest.raises(TalkfaceError, match=r"no clips \(it has train 0"):
+        open_dataset("films")
