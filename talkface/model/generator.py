@@ -40,7 +40,7 @@ class GeneratorConfig:
     audio_context: int = 2
     """Frames before and after whose MFCC windows are seen too; 0 is the paper's."""
     head: str = "warp"
-    """"warp": mask x colour + (1 - mask) x warped photo. "colour": colour alone, the paper's reading."""
+    """"warp": mask x colour + (1 - mask) x warped photo. "colour": the same without a warp, as the paper has none."""
     attention: bool = True
     """Dynamic attention (paper 3.3): the photo's lips are dimmed, and the predicted mask is fed back with the frame."""
     audio_dropout: float = 0.2
@@ -115,10 +115,35 @@ class LipCode(nn.Module):
         self.body = nn.Sequential(
             nn.Linear(2 * LIP_POINTS, features), nn.LeakyReLU(0.2, inplace=True), nn.Linear(features, features)
         )
+        # Lips move by a pixel or two: with PyTorch's initial weights the code would be too faint to be listened to.
+        for layer in (self.body[0], self.body[2]):
+            nn.init.kaiming_normal_(layer.weight, 0.2)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, lips: Tensor) -> Tensor:
         """(B, 40, 2) offsets from the clip's mean lips, in units of 8 px -> (B, D)."""
-        return self.body(lips.flatten(1))
+        return self.body(lips.flatten(1) * 4)
+
+
+class FlowBasis(nn.Module):
+    """A coarse flow that is linear in the audio feature, so that the lips follow before the decoder has learned to.
+
+    Args:
+        features: D, length of the audio feature.
+        side: of the window, px.
+    """
+
+    def __init__(self, features: int, side: int) -> None:
+        super().__init__()
+        self.side, self.cells = side, side // 8
+        self.field = nn.Linear(features, 2 * self.cells**2)
+        nn.init.zeros_(self.field.weight)
+        nn.init.zeros_(self.field.bias)
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """(B, D) -> (B, 2, S, S)."""
+        coarse = self.field(audio).unflatten(1, (2, self.cells, self.cells))
+        return F.interpolate(coarse, size=self.side, mode="bilinear", align_corners=False)
 
 
 class Generator(nn.Module):
@@ -145,6 +170,7 @@ class Generator(nn.Module):
         self.up0 = Up(w1, w0 + w0 // 2, w0, features, normed=False)
         self.picture_head = nn.Conv2d(w0, 16, 3, 1, 1)
         self.flow_head = nn.Conv2d(w0, 2, 3, 1, 1)
+        self.flow_basis = FlowBasis(features, config.window[2])
         for layer in (self.flow_head, self.picture_head, self.audio_detail):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
@@ -197,19 +223,15 @@ class Generator(nn.Module):
         x = self.up1(x, [half, last[1]], audio)
         x = self.up0(x, [fine, last[0]], audio)
         picture = F.pixel_shuffle(self.picture_head(x), 2)  # (B, 4, S, S)
-        colour = torch.sigmoid(picture[:, :3])
+        colour, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:]) * self.rim
         if self.config.head == "colour":
-            return Frame(
-                colour, self.rim.expand(len(colour), -1, -1, -1), colour.new_zeros(len(colour), 2, *colour.shape[2:])
-            )
-        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return Frame(colour, torch.sigmoid(picture[:, 3:]) * self.rim, flow * FLOW_UNIT * self.rim)
+            return Frame(colour, mask, torch.zeros_like(colour[:, :2]))
+        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False) + self.flow_basis(audio)
+        return Frame(colour, mask, flow * FLOW_UNIT * self.rim)
 
     def compose(self, photo: Tensor, frame: Frame) -> Tensor:
         """mask x colour + (1 - mask) x photo warped by the flow, (B, 3, S, S)."""
-        if self.config.head == "colour":
-            return frame.mask * frame.colour + (1 - frame.mask) * photo
-        warped = warp(photo, frame.flow, self.grid)
+        warped = photo if self.config.head == "colour" else warp(photo, frame.flow, self.grid)
         return frame.mask * frame.colour + (1 - frame.mask) * warped
 
 

@@ -40,7 +40,7 @@ class TrainConfig:
     stages: tuple[Stage, ...] = (
         Stage("visemes", 1500, 256, learning_rate=1e-3),
         Stage("sound", 2000, 256, learning_rate=5e-4),
-        Stage("lips", 2600, 24, learning_rate=5e-4),
+        Stage("lips", 1500, 24, learning_rate=6e-4),
         Stage("full", 1500, 8, rollout=3, learning_rate=2e-4),
     )
     """The curriculum, in order."""
@@ -58,11 +58,14 @@ class TrainConfig:
     """lambda_3 of Eq. 13: mutual information."""
     frame_weight: float = 5.0
     """L1 on the whole window; not in the paper."""
-    flow_weight: float = 0.1
+    flow_weight: float = 0.3
     """Flow at the lip points, px; not in the paper, which has no warp."""
     shape_weight: float = 0.1
     """Lip shape heard in the sound; not in the paper."""
-    mask_weight: float = 0.02
+    colour_weight: float = 2.0
+    """L1 of the unmasked colour on the lip area, so that it is worth showing before the mask shows it; not in the
+    paper."""
+    mask_weight: float = 0.005
     """Size of the mask; not in the paper."""
     estimate: str = "js"
     """Mutual information: "js" (Eq. 7), "dv" (Eq. 6) or "none"."""
@@ -105,6 +108,7 @@ PAPER = TrainConfig(
     frame_weight=1.0,
     flow_weight=0.0,
     shape_weight=0.0,
+    colour_weight=0.0,
     mask_weight=0.0,
     perceptual_area="frame",
     perceptual_moments=0,
