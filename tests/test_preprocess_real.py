@@ -1,0 +1,52 @@
+"""Real clips in the layouts of LRW and GRID, where they are: see TALKFACE_TEST_CLIPS."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from talkface.config import EYE_CENTRE, EYE_DISTANCE
+from talkface.data.layouts import find_sources
+from talkface.face.landmarks import mouth_opening
+from talkface.preprocess.gates import Gates
+from talkface.preprocess.making import make, take
+from talkface.preprocess.work import finder
+
+CLIPS = Path(os.environ.get("TALKFACE_TEST_CLIPS", Path(__file__).resolve().parent.parent.parent / "shared/data"))
+LRW, GRID = CLIPS / "lrw-ar", CLIPS / "grid"
+pytestmark = pytest.mark.skipif(
+    not (LRW.is_dir() and GRID.is_dir()),
+    reason=f"NO REAL CLIPS TESTED: {CLIPS} has no lrw-ar and grid; set TALKFACE_TEST_CLIPS to a folder that has",
+)
+
+
+@pytest.fixture(scope="module")
+def sources():
+    return {"lrw": find_sources("lrw", LRW), "grid": find_sources("grid", GRID)}
+
+
+def test_both_layouts_are_found_whole_and_nobody_tested_is_trained_on(sources):
+    count = {(name, split): 0 for name in sources for split in ("train", "val", "test")}
+    for name, found in sources.items():
+        for source in found:
+            count[name, source.split] += 1
+        trained = {source.speaker for source in found if source.split == "train"}
+        assert trained
+        assert not trained & {source.speaker for source in found if source.split != "train"}
+    assert [count["lrw", split] for split in ("train", "val", "test")] == [1671, 68, 159]
+    assert (count["grid", "train"], count["grid", "val"], count["grid", "test"]) == (1011, 0, 9)
+
+
+@pytest.mark.parametrize("name, frames", [("lrw", (28, 33)), ("grid", (74, 75))])
+def test_a_clip_of_each_is_upright_in_its_place_and_speaks(sources, name, frames):
+    of_speakers = {source.speaker: source for source in sources[name]}
+    for speaker in sorted(of_speakers)[:2]:
+        (made,) = [make(taken, name, finder(), Gates()) for taken in take(of_speakers[speaker], Gates())]
+        clip = made.clip
+        assert made.reason == "kept", made.facts
+        assert frames[0] <= len(clip) <= frames[1]
+        assert np.abs(clip.eyes.mean(1) - EYE_CENTRE).max() < 4
+        opening = mouth_opening(clip.lips, EYE_DISTANCE)
+        assert 0.02 < np.ptp(opening) < 0.6
+        assert clip.mfcc.std() > 0.1
