@@ -2,8 +2,10 @@
 
 import csv
 import json
+import sys
 from itertools import repeat
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -80,6 +82,14 @@ def write_dataset(root, clips):
     lines = [line for part in shard_indexes(root) for line in read_lines(part) if line["status"] == "kept"]
     write_lines(root / INDEX, lines)
     (root / DATASET).write_text(json.dumps({"format": FORMAT, "name": "grid"}))
+
+
+def drawing():
+    """The module that draws, where matplotlib is there."""
+    pytest.importorskip("matplotlib", reason="no matplotlib: the figures are not drawn")
+    from talkface.evaluate import figures
+
+    return figures
 
 
 @pytest.fixture
@@ -300,3 +310,41 @@ def test_one_clip_has_no_wrong_sound_and_the_report_says_so(data, weights):
 def test_what_cannot_be_done_is_said_before_any_work(wrong, said):
     with pytest.raises(TalkfaceError, match=said):
         EvalConfig(**wrong)
+
+
+def test_figures_of_a_data_set_are_drawn(data, weights):
+    figures = drawing()
+    generator = weights / "generator.safetensors"
+    evaluate(
+        EvalConfig(
+            data="grid", metrics=("lmd",), weights=generator, figures=data / "pictures", ablation=(generator,), limit=2
+        )
+    )
+    names = {path.name for path in (data / "pictures").iterdir()}
+    kinds = {"lmd.png", "scatter.png"}
+    kinds |= {f"{kind}-s{n}_{n - 1}.png" for kind in ("strip", "mouth", "ablation") for n in (1, 2)}
+    assert names == kinds
+    strip = cv2.imread(str(data / "pictures" / "strip-s1_0.png"))
+    assert strip.shape[0] > 3 * 256  # real, model, wrong sound
+    first = np.array(next(a_clip("s1/0", "s1", 10, frames=11).frames()))
+    shown = strip[figures.LINE :, figures.MARGIN :][:256, :256, ::-1]
+    np.testing.assert_array_equal(shown, first)
+
+
+def test_principal_components_are_the_directions_of_most_spread():
+    figures = drawing()
+    rng = np.random.default_rng(0)
+    plane, _ = np.linalg.qr(rng.normal(size=(30, 2)))
+    spread = rng.normal(size=(50, 2)) * (5, 2)
+    real, fake = figures.project(spread[:20] @ plane.T + 7, spread[20:] @ plane.T + 7)
+    found = np.concatenate([real, fake])
+    np.testing.assert_allclose(
+        np.linalg.norm(found, axis=1), np.linalg.norm(spread - spread.mean(0), axis=1), rtol=1e-6
+    )
+    assert found[:, 0].var() > found[:, 1].var()
+
+
+def test_pictures_that_cannot_be_drawn_are_refused_before_the_work(data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(TalkfaceError, match="--figures needs matplotlib"):
+        evaluate(EvalConfig(data="grid", figures=data / "pictures"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from talkface.config import MEL_BANDS, SPEECH_RATE, STEPS_PER_SECOND
+from talkface.media.windows import MFCC_SCALE
 from talkface.metrics.correlation import pearson
 
 MAX_LAG = 15  # frames, as SyncNet's offsets
@@ -83,9 +84,14 @@ def energy_of_mfcc(mfcc: np.ndarray) -> np.ndarray:
     Returns:
         float64 (steps,) in dB.
     """
-    decibels = 50.0 * mfcc.astype(np.float64) @ _dct_basis(mfcc.shape[1])
+    decibels = mel_decibels(mfcc)
     inside = (_mel_centres() >= BAND_HZ[0]) & (_mel_centres() <= BAND_HZ[1])
     return 10 * np.log10(np.power(10.0, decibels[:, inside] / 10).sum(axis=1))
+
+
+def mel_decibels(mfcc: np.ndarray) -> np.ndarray:
+    """The smooth mel spectrum that MFCC describe: (steps, 13) -> float64 (steps, 26) in dB."""
+    return MFCC_SCALE * mfcc.astype(np.float64) @ _dct_basis(mfcc.shape[1])
 
 
 def steps_to_frames(steps: np.ndarray, frames: int, fps: float = 25.0) -> np.ndarray:
