@@ -1,4 +1,8 @@
-"""Weights files: safetensors that carry their own configuration and a format number."""
+"""Files of weights and of training states.
+
+Weights are safetensors that carry their own configuration and a format number. Every file is written beside its place
+and then moved there, so that a full disk or a power cut leaves the last good one.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,8 @@ import hashlib
 import json
 import os
 import pickle
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,7 +35,7 @@ Network = TypeVar("Network", bound=nn.Module)
 def save_network(
     network: nn.Module, kind: str, path: Path, half: bool = False, about: dict[str, Any] | None = None
 ) -> None:
-    """Writes weights, configuration and format number, atomically.
+    """Writes weights, configuration and format number, whole or not at all.
 
     Args:
         network: Generator or StatisticsNetwork; its `config` travels along.
@@ -38,6 +43,9 @@ def save_network(
         path: of the .safetensors file.
         half: store in fp16.
         about: facts for the reader (data, steps, figures), JSON-serialisable.
+
+    Raises:
+        TalkfaceError: the file cannot be written, as on a full disk.
     """
     tensors = {n: (t.half() if half else t).detach().cpu().contiguous() for n, t in network.state_dict().items()}
     metadata = {
@@ -46,15 +54,9 @@ def save_network(
         "config": json.dumps(asdict(network.config)),
         "about": json.dumps(about or {}),
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, beside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
+    with _replacing(path) as beside:
         save_file(tensors, beside, metadata)
-        Path(beside).chmod(0o644)
-        Path(beside).replace(path)
-    finally:
-        Path(beside).unlink(missing_ok=True)
+        beside.chmod(0o644)  # whatever rights safetensors gave it
 
 
 def load_generator(path: Path | str | None = None, device: torch.device | str = "cpu") -> Generator:
@@ -108,11 +110,10 @@ def _load(path: Path, kind: str, network: type[Network], device: torch.device | 
             "Give a file that `talkface train` of this version wrote.",
         )
     stored = json.loads(metadata["config"])
-    config = GeneratorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()})
-    built = network(config)
     try:
+        built = network(GeneratorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}))
         built.load_state_dict(tensors)
-    except RuntimeError as error:
+    except (RuntimeError, TypeError) as error:
         raise TalkfaceError(
             f"Weights file {path} does not fit its own configuration: {str(error).splitlines()[0]}",
             "Give a file that `talkface train` of this version wrote.",
@@ -121,13 +122,17 @@ def _load(path: Path, kind: str, network: type[Network], device: torch.device | 
 
 
 def save_checkpoint(folder: Path, step: int, state: dict[str, Any], config: TrainConfig, keep: int) -> Path:
-    """Writes the training state of `step` atomically and removes all but the newest `keep` checkpoints."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Writes the training state of `step`, whole or not at all, and removes all but the newest `keep` checkpoints.
+
+    Raises:
+        TalkfaceError: the file cannot be written, as on a full disk; the checkpoints before it stay.
+    """
     path = folder / f"checkpoint-{step:07d}.pt"
-    beside = folder / f".{path.name}"
-    torch.save({"format": FORMAT, "step": step, "config": json.dumps(asdict(config)), "state": state}, beside)
-    beside.replace(path)
-    for old in sorted(folder.glob("checkpoint-*.pt"))[:-keep]:
+    with _replacing(path) as beside, beside.open("wb") as file:
+        torch.save({"format": FORMAT, "step": step, "config": json.dumps(asdict(config)), "state": state}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    for old in sorted(folder.glob("checkpoint-*.pt"))[: -max(keep, 1)]:
         old.unlink()
     return path
 
@@ -138,23 +143,59 @@ def newest_checkpoint(
     """The newest whole checkpoint in `folder` as (step, state); a cut one is skipped; None where there is none.
 
     Raises:
-        TalkfaceError: the folder belongs to a run of another configuration.
+        TalkfaceError: the folder belongs to a run of another configuration, or of another version's format.
     """
     for path in sorted(folder.glob("checkpoint-*.pt"), reverse=True):
         try:
             stored = torch.load(path, map_location=device, weights_only=True)
         except (RuntimeError, EOFError, OSError, pickle.UnpicklingError):
             continue
-        _same_run(json.loads(stored["config"]), json.loads(json.dumps(asdict(config))), folder)
+        if not isinstance(stored, dict) or stored.get("format") != FORMAT:
+            raise TalkfaceError(
+                f"{path} is not a talkface checkpoint of format {FORMAT}.", "Give another --out, or remove the file."
+            )
+        _check_same_run(json.loads(stored["config"]), config, folder)
         return stored["step"], stored["state"]
     return None
 
 
-def _same_run(stored: dict[str, Any], wanted: dict[str, Any], folder: Path) -> None:
-    different = [name for name in wanted if stored.get(name) != wanted[name]]
-    if different:
-        name = different[0]
+def _check_same_run(stored: dict[str, Any], config: TrainConfig, folder: Path) -> None:
+    """A field that the stored configuration does not know yet counts as having its default."""
+    defaults = {name: value for name, value in _flat(asdict(TrainConfig())).items() if not name.startswith("stages.")}
+    there, wanted = defaults | _flat(stored), _flat(asdict(config))
+    for name in [*wanted, *there]:
+        if there.get(name) != wanted.get(name):
+            raise TalkfaceError(
+                f"{folder} holds a run with another {name}: {there.get(name)}; now it is {wanted.get(name)}.",
+                "Give another --out, or remove the folder to start afresh.",
+            )
+
+
+def _flat(nested: Any, name: str = "") -> dict[str, Any]:
+    """Nested dictionaries and sequences as one dictionary with dotted names."""
+    if not isinstance(nested, dict | list | tuple):
+        return {name: nested}
+    items = nested.items() if isinstance(nested, dict) else enumerate(nested)
+    return {k: v for key, value in items for k, v in _flat(value, f"{name}.{key}" if name else str(key)).items()}
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
+    """A new file beside `path` that takes its place when the block ends, and vanishes when the block fails."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield beside
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except (OSError, RuntimeError, SafetensorError) as error:
+        # torch.save reports a full disk as a RuntimeError that arose from the system's refusal.
+        cause = error.__context__ if isinstance(error, RuntimeError) else error
+        if not isinstance(cause, OSError | SafetensorError):
+            raise
         raise TalkfaceError(
-            f"{folder} holds a run with another {name}: {stored.get(name)}, wanted {wanted[name]}.",
-            "Give another --out, or remove the folder to start afresh.",
-        )
+            f"{path} cannot be written: {getattr(cause, 'strerror', None) or cause}.",
+            "Make room on the disk, or give --out on another one. What was written before is whole.",
+        ) from error

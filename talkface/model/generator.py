@@ -61,6 +61,8 @@ class Identity(NamedTuple):
     """(B, 3, S, S): what the flow warps."""
     maps: list[Tensor]
     """Identity features from fine to coarse."""
+    lips: Tensor
+    """(B, 40, 2): how the photo's lips seem to differ from the person's mean lips, in units of 8 px."""
 
 
 class Frame(NamedTuple):
@@ -108,21 +110,41 @@ class Up(nn.Module):
 
 
 class LipCode(nn.Module):
-    """A lip shape as an audio-like feature, so that the decoder can learn from true lips before it hears any sound."""
+    """What the lips are to look like, and how far they have to move from where the photo has them, as one feature."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         self.body = nn.Sequential(
-            nn.Linear(2 * LIP_POINTS, features), nn.LeakyReLU(0.2, inplace=True), nn.Linear(features, features)
+            nn.Linear(4 * LIP_POINTS, features), nn.LeakyReLU(0.2, inplace=True), nn.Linear(features, features)
         )
         # Lips move by a pixel or two: with PyTorch's initial weights the code would be too faint to be listened to.
         for layer in (self.body[0], self.body[2]):
             nn.init.kaiming_normal_(layer.weight, 0.2)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, lips: Tensor) -> Tensor:
-        """(B, 40, 2) offsets from the clip's mean lips, in units of 8 px -> (B, D)."""
-        return self.body(lips.flatten(1) * 4)
+    def forward(self, lips: Tensor, photo_lips: Tensor) -> Tensor:
+        """Offsets from the person's mean lips, wanted and in the photo, (B, 40, 2) in units of 8 px -> (B, D)."""
+        return self.body(torch.cat([lips.flatten(1), (lips - photo_lips).flatten(1)], 1) * 4)
+
+
+class PhotoLips(nn.Module):
+    """Reads off the photo how its lips differ from the person's mean lips: whether the mouth is open in it.
+
+    Args:
+        channels: of the coarsest identity map.
+        cells: its side.
+    """
+
+    def __init__(self, channels: int, cells: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, 32, 1)
+        self.body = nn.Sequential(
+            nn.Linear(32 * cells**2, 256), nn.LeakyReLU(0.2, inplace=True), nn.Linear(256, 2 * LIP_POINTS)
+        )
+
+    def forward(self, coarse: Tensor) -> Tensor:
+        """(B, channels, cells, cells) -> (B, 40, 2) in units of 8 px."""
+        return self.body(F.leaky_relu(self.squeeze(coarse), 0.2).flatten(1)).unflatten(1, (LIP_POINTS, 2))
 
 
 class FlowBasis(nn.Module):
@@ -161,6 +183,7 @@ class Generator(nn.Module):
         self.lip_code = LipCode(features)
         self.audio_detail = nn.Linear(features, features)
         coarse = config.window[2] // 16
+        self.photo_lips = PhotoLips(w3, coarse)
         self.place = nn.Parameter(torch.zeros(1, w3, coarse, coarse))
         self.merge = nn.Conv2d(w3 + w3 // 2 + 64, w3, 1)
         self.audio_map = nn.Linear(features, 64)
@@ -189,30 +212,33 @@ class Generator(nn.Module):
     def encode_identity(self, photo: Tensor, rate: Tensor | float = 1.0) -> Identity:
         """Once per video. `photo` (B, 3, S, S); `rate` is the attention rate on its lips (paper 3.3)."""
         seen = attend(photo, self.coarse, rate) if self.config.attention else photo
-        return Identity(photo, self.identity_encoder(seen))
+        maps = self.identity_encoder(seen)
+        return Identity(photo, maps, self.photo_lips(maps[-1]))
 
     def encode_audio(self, windows: Tensor) -> Tensor:
-        """(B, C, 20, 13) MFCC windows -> (B, D) audio features, by way of the lip shape that they suggest."""
+        """(B, C, 20, 13) MFCC windows -> (B, 80 + D) audio features: the lip shape that they suggest, and detail."""
         return self.audio_and_lips(windows)[0]
 
     def audio_and_lips(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Audio features (B, D) and the lip shape heard in them (B, 40, 2), as offsets in units of 8 px."""
+        """Audio features (B, 80 + D) and the lip shape in them (B, 40, 2), as offsets in units of 8 px."""
         heard = self.audio_encoder(windows)
         lips = self.lip_head(heard).unflatten(1, (LIP_POINTS, 2))
-        return self.lip_code(lips) + self.audio_detail(heard), lips
+        return torch.cat([lips.flatten(1), self.audio_detail(heard)], 1), lips
 
     def encode_lips(self, lips: Tensor) -> Tensor:
-        """(B, 40, 2) true lip offsets -> (B, D): stands in for the audio feature while the decoder learns lips."""
-        return self.lip_code(lips)
+        """(B, 40, 2) true lip offsets -> (B, 80 + D): stands in for the audio feature while the decoder learns lips."""
+        return F.pad(lips.flatten(1), (0, self.config.audio_features))
 
     def first_mask(self, batch: int) -> Tensor:
         """The coarse mask that the first frame starts from, (B, 1, S, S)."""
         return self.coarse.expand(batch, -1, -1, -1)
 
     def step(self, identity: Identity, audio: Tensor, previous: Tensor, previous_mask: Tensor) -> Frame:
-        """One frame (paper 3.1): identity, audio (B, D), previous frame (B, 3, S, S) and its mask (B, 1, S, S)."""
+        """One frame (paper 3.1): identity, audio (B, 80 + D), previous frame (B, 3, S, S) and its mask (B, 1, S, S)."""
         if not self.config.attention:
             previous_mask = torch.zeros_like(previous_mask)
+        lips = audio[:, : 2 * LIP_POINTS].unflatten(1, (LIP_POINTS, 2))
+        audio = self.lip_code(lips, identity.lips) + audio[:, 2 * LIP_POINTS :]
         last = self.image_encoder(torch.cat([previous, previous_mask], 1))
         fine, half, quarter, coarse = identity.maps
         heard = self.audio_map(audio)[:, :, None, None].expand(-1, -1, *coarse.shape[2:])
@@ -226,7 +252,9 @@ class Generator(nn.Module):
         colour, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:]) * self.rim
         if self.config.head == "colour":
             return Frame(colour, mask, torch.zeros_like(colour[:, :2]))
-        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False) + self.flow_basis(audio)
+        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False) + self.flow_basis(
+            audio
+        )
         return Frame(colour, mask, flow * FLOW_UNIT * self.rim)
 
     def compose(self, photo: Tensor, frame: Frame) -> Tensor:

@@ -1,4 +1,4 @@
-"""Everything that is trained, as one module: so that several processes can train it together and one file can resume it."""
+"""Everything that is trained, as one module: several processes can train it together and one file can resume it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ class Networks(nn.Module):
         self.viseme_head = nn.Linear(config.generator.audio_width, VISEME_CLASSES)
 
     def forward(self, task: str, *inputs: Any) -> Any:
-        """visemes(windows, classes) and sound(windows, lips px) -> terms; rollout(...) -> Generated; adversaries -> terms."""
+        """Runs one task.
+
+        "visemes" (windows, classes) and "sound" (windows, lips px) give loss terms, "rollout" (batch, rate, from_real,
+        true_lips) gives Generated, "adversaries" (batch, generated) gives loss terms.
+        """
         return getattr(self, f"_{task}")(*inputs)
 
     def learners(self, lesson: str) -> list[nn.Parameter]:

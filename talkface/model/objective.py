@@ -5,6 +5,7 @@ Shapes: B sequences, K frames of each, C windows of context, S side of the windo
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import torch
@@ -35,10 +36,14 @@ class Generated(NamedTuple):
 
     frames: Tensor
     """(B * K, 3, S, S)."""
+    colours: Tensor
+    """(B * K, 3, S, S)."""
     masks: Tensor
     """(B * K, 1, S, S)."""
     flows: Tensor
     """(B * K, 2, S, S) px."""
+    photo_lips: Tensor
+    """(B, 40, 2) lip shape read off the photo, in units of 8 px."""
     lips_heard: Tensor | None
     """(B * K, 40, 2) in units of 8 px; None where the true lips were given."""
 
@@ -74,9 +79,9 @@ class Rollout(nn.Module):
             frame = net.step(identity, audio[:, moment], previous, mask)
             picture = net.compose(batch.photo, frame)
             previous, mask = picture.detach(), frame.mask.detach()
-            shown.append((picture, frame.mask, frame.flow))
-        pictures, masks, flows = (torch.stack(each, 1).flatten(0, 1) for each in zip(*shown, strict=True))
-        return Generated(pictures, masks, flows, heard)
+            shown.append((picture, frame.colour, frame.mask, frame.flow))
+        pictures, colours, masks, flows = (torch.stack(each, 1).flatten(0, 1) for each in zip(*shown, strict=True))
+        return Generated(pictures, colours, masks, flows, identity.lips, heard)
 
 
 def lip_offsets(batch: Batch) -> Tensor:
@@ -103,37 +108,40 @@ class Objective(nn.Module):
 
         The adversaries are frozen while they judge: their parameters get no gradient.
         """
-        config, window = self.config, self.config.generator.window
+        measures = self._comparisons(batch, made) | (self._judgements(batch, made) if adversaries else {})
+        weights = {name: getattr(self.config, f"{name}_weight") for name in measures}
+        with frozen(self):
+            return {name: weights[name] * measure() for name, measure in measures.items() if weights[name]}
+
+    def _comparisons(self, batch: Batch, made: Generated) -> dict[str, Callable[[], Tensor]]:
+        """Distances from the real frames."""
+        window = self.config.generator.window
         real, lips = batch.frames.flatten(0, 1), batch.lips.flatten(0, 1)
         photo_lips = batch.photo_lips.repeat_interleave(batch.frames.shape[1], 0)
-        terms = {
-            "lip": config.lip_weight * losses.lip_loss(real, made.frames, window),
-            "frame": config.frame_weight * (made.frames - real).abs().mean(),
+        measures = {
+            "lip": lambda: losses.lip_loss(real, made.frames, window),
+            "frame": lambda: (made.frames - real).abs().mean(),
         }
-        if config.generator.head == "warp":
-            flow = losses.flow_at_lips_loss(made.flows, photo_lips, lips, window)
-            terms["flow"] = config.flow_weight * flow
-            terms["mask"] = config.mask_weight * losses.mask_size_loss(made.masks)
+        if self.config.generator.head == "warp":
+            measures["colour"] = lambda: losses.lip_loss(real, made.colours, window)
+            in_photo = (batch.photo_lips - batch.mean_lips) / LIP_UNIT
+            measures["photo"] = lambda: losses.lip_shape_loss(made.photo_lips, in_photo)
+            measures["flow"] = lambda: losses.flow_at_lips_loss(made.flows, photo_lips, lips, window)
+        measures["mask"] = lambda: losses.mask_size_loss(made.masks)
         if made.lips_heard is not None:
-            true = lip_offsets(batch).flatten(0, 1)
-            terms["shape"] = config.shape_weight * losses.lip_shape_loss(made.lips_heard, true)
-        if adversaries:
-            terms |= self._adversarial_terms(batch, made)
-        return {name: value for name, value in terms.items() if value.requires_grad}
+            measures["shape"] = lambda: losses.lip_shape_loss(made.lips_heard, lip_offsets(batch).flatten(0, 1))
+        return measures
 
-    def _adversarial_terms(self, batch: Batch, made: Generated) -> dict[str, Tensor]:
-        config, windows = self.config, batch.windows.flatten(0, 1)
-        terms = {}
-        with frozen(self):
-            if self.features is not None:
-                distance = losses.perceptual_loss(self.features, *self._looked_at(batch, made))
-                terms["perceptual"] = config.perceptual_weight * distance
-            if config.gan_weight:
-                judged = losses.generator_gan_loss(self.discriminator(made.frames, windows))
-                terms["gan"] = config.gan_weight * judged
-            if config.estimate != "none" and config.mi_weight:
-                terms["mi"] = -config.mi_weight * self.mutual_information(made.frames, batch.windows)
-        return terms
+    def _judgements(self, batch: Batch, made: Generated) -> dict[str, Callable[[], Tensor]]:
+        """What other networks say about the generated frames."""
+        windows = batch.windows.flatten(0, 1)
+        measures = {
+            "perceptual": lambda: losses.perceptual_loss(self.features, *self._looked_at(batch, made)),
+            "gan": lambda: losses.generator_gan_loss(self.discriminator(made.frames, windows)),
+        }
+        if self.config.estimate != "none":
+            measures["mi"] = lambda: -self.mutual_information(made.frames, batch.windows)
+        return measures
 
     def _looked_at(self, batch: Batch, made: Generated) -> tuple[Tensor, Tensor]:
         """Real and generated pictures as the perceptual loss sees them, both (N, 3, h, w)."""
@@ -172,7 +180,7 @@ def other_sequence(sequences: int, length: int) -> Tensor:
     return rows.reshape(-1, 2, length).flip(1).flatten()
 
 
-class frozen:  # noqa: N801 (a context manager reads as a word)
+class frozen:
     """No gradient for the parameters of `network` inside the block; gradients still pass through it."""
 
     def __init__(self, network: nn.Module) -> None:

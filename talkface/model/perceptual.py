@@ -40,7 +40,7 @@ class PerceptualFeatures(nn.Module):
         if not path.is_file():
             raise TalkfaceError(
                 f"The perceptual features {path} are missing.",
-                "Reinstall talkface, or train with --perceptual-weight 0.",
+                "Reinstall talkface, or train with --set perceptual_weight=0.",
             )
         self.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
         self.requires_grad_(False)

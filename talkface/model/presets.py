@@ -28,7 +28,17 @@ class Stage:
 
     def __post_init__(self) -> None:
         if self.lesson not in LESSONS:
-            raise TalkfaceError(f"Stage {self.lesson!r} is none of {', '.join(LESSONS)}.")
+            raise TalkfaceError(f"Lesson {self.lesson!r} is none of {', '.join(LESSONS)}.")
+        if self.steps < 1 or self.rollout < 1:
+            raise TalkfaceError(
+                f"Lesson {self.lesson!r} has {self.steps} steps of rollout {self.rollout}; both must be at least 1.",
+                f"Use --set {self.lesson}.steps=N, or leave the lesson out with --lessons.",
+            )
+        if self.batch < 2 or self.batch % 2:
+            raise TalkfaceError(
+                f"Batch {self.batch} of lesson {self.lesson!r} is not an even number of at least 2.",
+                f"Use --set {self.lesson}.batch=8, say: each sequence lends another its sound.",
+            )
 
 
 @dataclass(frozen=True)
@@ -62,6 +72,8 @@ class TrainConfig:
     """Flow at the lip points, px; not in the paper, which has no warp."""
     shape_weight: float = 0.1
     """Lip shape heard in the sound; not in the paper."""
+    photo_weight: float = 1.0
+    """Lip shape read off the photo; not in the paper."""
     colour_weight: float = 2.0
     """L1 of the unmasked colour on the lip area, so that it is worth showing before the mask shows it; not in the
     paper."""
@@ -87,9 +99,10 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.estimate not in ("js", "dv", "none"):
             raise TalkfaceError(f"estimate {self.estimate!r} is none of js, dv, none.")
-        for stage in self.stages:
-            if stage.batch % 2:
-                raise TalkfaceError(f"Batch {stage.batch} of stage {stage.lesson!r} is odd.", "Use an even --batch.")
+        if self.perceptual_area not in ("frame", "lips"):
+            raise TalkfaceError(f"perceptual_area {self.perceptual_area!r} is neither frame nor lips.")
+        if self.perceptual_moments < 0:
+            raise TalkfaceError(f"perceptual_moments {self.perceptual_moments} is less than 0.")
 
     @property
     def total_steps(self) -> int:
@@ -108,6 +121,7 @@ PAPER = TrainConfig(
     frame_weight=1.0,
     flow_weight=0.0,
     shape_weight=0.0,
+    photo_weight=0.0,
     colour_weight=0.0,
     mask_weight=0.0,
     perceptual_area="frame",
