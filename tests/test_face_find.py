@@ -134,6 +134,15 @@ def test_tracking_counts_faces(finder, astronaut):
     assert counts == [1] * 25 + [2] * 2
 
 
+def test_a_face_on_a_screen_behind_the_speaker_is_not_counted(finder, astronaut):
+    one, _ = moved(astronaut, size=(400, 400), to=(200, 200))
+    behind = np.zeros_like(one)
+    behind[:200, 100:300] = one[::2, ::2]
+    (photo,) = [finder.find(np.hstack((one, behind)))]
+    (face,) = finder.track([np.hstack((one, behind))])
+    assert (len(photo), face.faces_seen) == (2, 1)
+
+
 def test_tracking_reads_no_further_than_its_batch(finder, astronaut):
     taken = []
     frames = (taken.append(i) or astronaut for i in range(100))

@@ -38,6 +38,9 @@ QUARTER_TURNS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 FLAG_WANTED = 0.5  # the mesh's own judgement that it looks at a face
 PROFILE_YAW = 40.0  # degrees from which a face is too much of a profile to be animated
 COUNT_EVERY = 25  # frames between two counts of the faces in a video
+# Of the widest face's width: from here on another face might be the one who speaks. In a studio, smaller ones are those
+# on the screens behind, or what the networks take for a face there.
+RIVAL_WIDTH = 0.6
 PASSES = 3  # times the mesh looks again where the face has left the middle of its window
 
 # The window for the mesh on an aligned face: centre, side, angle; the mean over the frames that made align.TEMPLATE.
@@ -57,7 +60,7 @@ class Face:
     yaw: float
     """How far the face is turned, degrees, rough: 0 to the camera, positive to the picture's right."""
     faces_seen: int = 1
-    """Faces in this picture; in a video, at the last count, made every 25 frames."""
+    """Faces in this picture; in a video, those that might be its subject, at the last count, made every 25 frames."""
 
 
 class FaceFinder:
@@ -108,7 +111,7 @@ class FaceFinder:
             faces = self._track_batch(chunk, window)
             for index, face in enumerate(faces):
                 if (number + index) % COUNT_EVERY == 0:
-                    count = len(self._faces(chunk[index], self.detect(chunk[index])))
+                    count = _rivals(self._faces(chunk[index], self.detect(chunk[index])))
                 yield face and replace(face, faces_seen=max(count, 1))
             window = window_of_points(faces[-1].points) if faces[-1] else None
             number += len(chunk)
@@ -235,6 +238,12 @@ def _face(mesh: np.ndarray, flag: float) -> Face:
     across = mesh[454] - mesh[234]  # from the left cheek to the right
     yaw = np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1])))
     return Face(np.concatenate((low, high - low)), points, float(flag), float(yaw))
+
+
+def _rivals(faces: list[Face]) -> int:
+    """How many of the faces are wide enough to be the one that a video is about."""
+    widths = [face.box[2] for face in faces]
+    return sum(width >= RIVAL_WIDTH * max(widths) for width in widths)
 
 
 def _area(face: Face) -> float:
