@@ -1,9 +1,10 @@
 """Synthetic speech with mouth classes, to teach the audio encoder the sounds before it sees any face.
 
-eSpeak NG speaks random text and tells when each phoneme begins; phonemes that look alike on the lips share a class. What
-comes out is a data set called "visemes" that `talkface train` finds under $TALKFACE_DATA. It needs the library of eSpeak NG
-(Debian: libespeak-ng1); nothing of it ships with talkface.
+eSpeak NG speaks random text and tells when each phoneme begins; phonemes that look alike on the lips share a class.
+What comes out is a data set called "visemes" that `talkface train` finds under $TALKFACE_DATA. It needs the library of
+eSpeak NG (Debian: libespeak-ng1); nothing of it ships with talkface.
 """
+# ruff: noqa: RUF001 (Arabic letters and IPA symbols that look like others)
 
 from __future__ import annotations
 
@@ -51,9 +52,9 @@ GRID = (  # the sentences of the GRID corpus are made of these
     ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
     ("again", "now", "please", "soon"),
 )
-CONSONANTS = "p b m f v th t d s z n l sh ch j k g h r w y st pr bl mp".split()
-VOWELS = "a e i o u oo ee ou ai ar er".split()
-ARABIC = "ا ب ت ث ج ح خ د ر ز س ش ص ط ع غ ف ق ك ل م ن ه و ي".split()
+CONSONANTS = (*"pbmfv", "th", *"tdsznl", "sh", "ch", *"jkghrwy", "st", "pr", "bl", "mp")
+VOWELS = (*"aeiou", "oo", "ee", "ou", "ai", "ar", "er")
+ARABIC = tuple("ابتثجحخدرزسشصطعغفقكلمنهوي")
 ARABIC_VOWELS = ("\u064e", "\u064f", "\u0650", "ا", "و", "ي")
 
 RATE = 20_000  # Hz of the collected sound

@@ -1,4 +1,4 @@
-"""The data set of synthetic speech: MFCC steps with the mouth class of each, for the first lesson of the audio encoder."""
+"""Synthetic speech: MFCC steps with the mouth class of each, for the first lesson of the audio encoder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from talkface.config import FPS, MFCC_STEPS, STEPS_PER_SECOND, data_root
 from talkface.errors import TalkfaceError
 
 # Class names, and the IPA symbols in each.
+# ruff: noqa: RUF001 (some of them look like Latin letters)
 VISEMES = (
     ("p b m", "pbm"),
     ("f v", "fvɱ"),
@@ -58,7 +59,7 @@ class VisemeBatches:
         if not (folder / FILE).is_file():
             raise TalkfaceError(
                 f"There is no synthetic speech in {folder}.",
-                "Make it with `talkface preprocess --data visemes`, or train with --skip visemes.",
+                "Make it with `talkface visemes`, or train without it: --lessons sound,lips,full.",
             )
         with np.load(folder / FILE) as stored:
             self.steps = stored["steps"].astype(np.float32)

@@ -56,6 +56,7 @@ def save_network(
     }
     with _replacing(path) as beside:
         save_file(tensors, beside, metadata)
+        _sort_header(beside)
         beside.chmod(0o644)  # whatever rights safetensors gave it
 
 
@@ -87,6 +88,18 @@ def weights_hash(path: Path | str | None = None) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def _sort_header(path: Path) -> None:
+    """safetensors writes the metadata in an order that changes from call to call; the same weights give one file."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        if len(text) <= length:
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def _load(path: Path, kind: str, network: type[Network], device: torch.device | str) -> Network:

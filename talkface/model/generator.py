@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from talkface.errors import TalkfaceError
 from talkface.model.attention import attend, coarse_mask
-from talkface.model.encoders import AudioEncoder, ImageEncoder, conv
+from talkface.model.encoders import AudioEncoder, ImageEncoder, conv, lively
 
 LIP_POINTS = 40
 LIP_UNIT = 8.0  # px of the aligned face that count as 1 in a lip shape
@@ -82,7 +82,7 @@ class Modulated(nn.Module):
     def __init__(self, width: int, features: int, normed: bool) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width) if normed else nn.Identity()
-        self.one = nn.Conv2d(width, width, 3, 1, 1)
+        self.one = lively(nn.Conv2d(width, width, 3, 1, 1))
         self.two = nn.Conv2d(width, width, 3, 1, 1)
         self.film = nn.Linear(features, 2 * width)
         nn.init.zeros_(self.two.weight)
@@ -100,7 +100,7 @@ class Up(nn.Module):
 
     def __init__(self, inputs: int, skips: int, width: int, features: int, normed: bool) -> None:
         super().__init__()
-        self.project = nn.Conv2d(inputs, width, 1)
+        self.project = lively(nn.Conv2d(inputs, width, 1))
         self.join = conv(width + skips, width)
         self.refine = Modulated(width, features, normed)
 
@@ -137,7 +137,7 @@ class PhotoLips(nn.Module):
 
     def __init__(self, channels: int, cells: int) -> None:
         super().__init__()
-        self.squeeze = nn.Conv2d(channels, 32, 1)
+        self.squeeze = lively(nn.Conv2d(channels, 32, 1))
         self.body = nn.Sequential(
             nn.Linear(32 * cells**2, 256), nn.LeakyReLU(0.2, inplace=True), nn.Linear(256, 2 * LIP_POINTS)
         )
@@ -185,7 +185,7 @@ class Generator(nn.Module):
         coarse = config.window[2] // 16
         self.photo_lips = PhotoLips(w3, coarse)
         self.place = nn.Parameter(torch.zeros(1, w3, coarse, coarse))
-        self.merge = nn.Conv2d(w3 + w3 // 2 + 64, w3, 1)
+        self.merge = lively(nn.Conv2d(w3 + w3 // 2 + 64, w3, 1))
         self.audio_map = nn.Linear(features, 64)
         self.bottleneck = nn.ModuleList(Modulated(w3, features, normed=True) for _ in range(2))
         self.up2 = Up(w3, w2 + w2 // 2, w2, features, normed=True)

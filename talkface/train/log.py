@@ -1,4 +1,4 @@
-"""The files in which a training run tells what happens: log.jsonl, sample pictures, TensorBoard where it is installed."""
+"""The files in which a run tells what happens: log.jsonl, sample pictures, TensorBoard where it is installed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 
 import cv2
 import numpy as np
+
+from talkface.media.files import refusals_of, replacing
+from talkface.train.options import Step
 
 
 class RunLog:
@@ -19,17 +22,18 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.folder, path = folder, folder / "log.jsonl"
-        kept = [line for line in path.read_text().splitlines() if _step(line) <= step] if path.exists() else []
-        path.write_text("".join(f"{line}\n" for line in kept))
-        self.file = path.open("a", buffering=1)
+        self.folder, self.path = folder, folder / "log.jsonl"
+        with refusals_of(self.path):
+            folder.mkdir(parents=True, exist_ok=True)
+            self._forget_after(step)
+            self.file = self.path.open("a", encoding="utf-8", buffering=1)
         self.board = _tensorboard(folder, step)
 
-    def line(self, told: Any) -> None:
-        """One line of losses; `told` is a talkface.train.Step."""
+    def line(self, told: Step) -> None:
+        """One line of losses."""
         row = {"step": told.step, "lesson": told.lesson, "frames_per_second": round(told.frames_per_second, 2)}
-        self.file.write(json.dumps(row | {k: round(v, 5) for k, v in told.losses.items()}) + "\n")
+        with refusals_of(self.path):
+            self.file.write(json.dumps(row | {k: round(v, 5) for k, v in told.losses.items()}) + "\n")
         if self.board:
             for name, value in told.losses.items():
                 self.board.add_scalar(f"loss/{name}", value, told.step)
@@ -37,7 +41,9 @@ class RunLog:
 
     def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
         """A sample picture, uint8 RGB (H, W, 3)."""
-        cv2.imwrite(str(self.folder / f"{name}-{step:06d}.png"), rgb[..., ::-1])
+        path = self.folder / f"{name}-{step:06d}.png"
+        with replacing(path) as beside, refusals_of(path):
+            beside.write_bytes(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
         if self.board:
             self.board.add_image(name, rgb, step, dataformats="HWC")
 
@@ -46,6 +52,13 @@ class RunLog:
         self.file.close()
         if self.board:
             self.board.close()
+
+    def _forget_after(self, step: int) -> None:
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = [line for line in lines if _step(line) <= step]
+        if len(kept) < len(lines):
+            with replacing(self.path) as beside:
+                beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 
 def _step(line: str) -> int:

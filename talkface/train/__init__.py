@@ -1,0 +1,37 @@
+"""`talkface train`: the paper's training, in lessons, on any number of devices, resumable to the last bit on CPU.
+
+To resume, run the same command again: the newest whole checkpoint in the run's folder is taken up. Every random draw
+follows from the seed and the step, so a stopped and resumed run computes what one run would have computed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from talkface.model.presets import TrainConfig
+from talkface.train.options import Report, Step, TrainOptions
+from talkface.train.run import Run
+
+__all__ = ["Report", "Step", "TrainOptions", "train"]
+
+
+def train(options: TrainOptions, config: TrainConfig, on_step: Callable[[Step], None] | None = None) -> Report:
+    """Trains until all stages are done, time is up, or SIGINT/SIGTERM asks for an end; a checkpoint is left each time.
+
+    Raises:
+        TalkfaceError: missing data, a run folder of another configuration, a loss that is not finite, a full disk.
+    """
+    begun = time.monotonic()
+    with Run(options, config, begun) as run:
+        for place in run.stages_left():
+            for batch in run.batches(place):
+                losses = run.learner.learn(place, run.step, batch)
+                run.after_step(place, losses, on_step)
+                if run.must_stop():
+                    break
+            if run.must_stop():
+                break
+        run.checkpoint()
+        finished = run.step == config.total_steps
+        return Report(options.out, run.step, config.total_steps, finished, run.weights, time.monotonic() - begun)

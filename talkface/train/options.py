@@ -1,0 +1,93 @@
+"""Where and how long to train, and what is told about it. What is learned is said by `talkface.model.presets`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from talkface.errors import TalkfaceError
+from talkface.model.presets import Stage
+
+IN_MEMORY = ("auto", "yes", "no")
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Where and how long to train; what is learned is said by TrainConfig."""
+
+    data: tuple[str, ...]
+    """Names (or folders) of preprocessed data sets; their split "train" is used."""
+    out: Path
+    """Folder of the run: checkpoints, log.jsonl, samples, generator.safetensors."""
+    split: str = "train"
+    """Which split to learn from."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    minutes: float | None = None
+    """Stop (with a checkpoint) after so long; None: when all steps are done."""
+    checkpoint_minutes: float = 4.0
+    """Between two checkpoints."""
+    checkpoint_steps: int | None = None
+    """A checkpoint every so many steps besides."""
+    keep: int = 3
+    """Newest checkpoints to keep."""
+    sample_steps: int = 500
+    """Between two sample pictures."""
+    log_steps: int = 20
+    """Between two lines of the log."""
+    workers: int = 2
+    """Threads that decode frames."""
+    in_memory: str = "auto"
+    """Keep the decoded pictures of the whole data set on the device: "yes", "no", or "auto": on a GPU that has room."""
+    compile: bool = False
+    """torch.compile the generator: pays on GPUs in runs of more than a few minutes."""
+    init: Path | None = None
+    """Weights file of a generator to start from in place of random weights."""
+
+    def __post_init__(self) -> None:
+        if not self.data:
+            raise TalkfaceError("--data names no data set.", "Give one, or several with commas: --data lrw,grid")
+        if self.in_memory not in IN_MEMORY:
+            raise TalkfaceError(f"--in-memory {self.in_memory} is not known.", f"Use one of {', '.join(IN_MEMORY)}.")
+        for name in ("log_steps", "sample_steps", "keep", "workers"):
+            if getattr(self, name) < 1:
+                flag = f"--{name.replace('_', '-')}"
+                raise TalkfaceError(f"{flag} {getattr(self, name)} is less than 1.", "Give a number of at least 1.")
+
+
+class Place(NamedTuple):
+    """A stage of the curriculum and where in the run it stands."""
+
+    stage: Stage
+    begin: int
+    """Steps of the stages before it."""
+
+    def progress(self, step: int) -> float:
+        """Share of the stage that is done when `step` steps of the run are."""
+        return (step - self.begin) / self.stage.steps
+
+
+@dataclass
+class Step:
+    """What `on_step` is told."""
+
+    lesson: str
+    step: int
+    """Steps done, all stages counted."""
+    total: int
+    losses: dict[str, float]
+    frames_per_second: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a call of `train` did."""
+
+    out: Path
+    step: int
+    total: int
+    finished: bool
+    generator: Path
+    seconds: float

@@ -1,0 +1,89 @@
+"""The processes that train together: one, or those that `torchrun` started."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, distributed
+
+from talkface.device import pick_device
+from talkface.errors import TalkfaceError
+from talkface.model.presets import TrainConfig
+
+
+@dataclass(frozen=True)
+class Processes:
+    """This process among those that train together."""
+
+    rank: int
+    world: int
+    device: torch.device
+
+    @property
+    def part(self) -> tuple[int, int]:
+        """Which share of a joint batch is this process's: (rank, world)."""
+        return self.rank, self.world
+
+    def mine(self, joint: Tensor) -> Tensor:
+        """This process's rows of a joint batch."""
+        size = len(joint) // self.world
+        return joint[self.rank * size : (self.rank + 1) * size]
+
+    def mean(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Loss terms averaged over the processes, without gradient."""
+        detached = {name: value.detach().float() for name, value in terms.items()}
+        if self.world > 1:
+            row = torch.stack(list(detached.values()))
+            distributed.all_reduce(row)
+            detached = dict(zip(detached, row / self.world, strict=True))
+        return detached
+
+    def any(self, mine: bool) -> bool:
+        """Whether it is so in any process; every process must ask."""
+        if self.world == 1:
+            return mine
+        answer = torch.tensor(float(mine), device=self.device)
+        distributed.all_reduce(answer, distributed.ReduceOp.MAX)
+        return bool(answer)
+
+    def leave(self) -> None:
+        """Ends the group."""
+        if self.world > 1 and distributed.is_initialized():
+            distributed.destroy_process_group()
+
+
+def join(device: str, config: TrainConfig) -> Processes:
+    """Joins the other processes, where `torchrun` has started several.
+
+    Args:
+        device: auto, cpu, cuda or mps; of several CUDA devices each process takes its own.
+
+    Raises:
+        TalkfaceError: no such device, or a batch that cannot be shared in pairs.
+    """
+    rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    for stage in config.stages:
+        if stage.batch % (2 * world):
+            raise TalkfaceError(
+                f"Batch {stage.batch} of lesson {stage.lesson!r} cannot be shared in pairs by {world} processes.",
+                f"Use --set {stage.lesson}.batch=N with an N that divides by {2 * world}.",
+            )
+    picked = pick_device(device)
+    if picked.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+    if world == 1:
+        return Processes(rank, world, picked)
+    if picked.type == "cuda":
+        local, there = int(os.environ.get("LOCAL_RANK", rank)), torch.cuda.device_count()
+        if local >= there:
+            raise TalkfaceError(
+                f"torchrun has started more processes on this machine than its {there} GPUs.",
+                f"Use --nproc-per-node {there}.",
+            )
+        picked = torch.device("cuda", local)
+        torch.cuda.set_device(picked)
+    distributed.init_process_group("nccl" if picked.type == "cuda" else "gloo")
+    return Processes(rank, world, picked)

@@ -1,0 +1,78 @@
+"""All networks as one module: which lesson trains what, and the average."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_model_generator import MINI, scrambled
+from torch.nn import functional as F
+
+from talkface.data.visemes import VISEMES
+from talkface.model.losses import lip_shape_loss
+from talkface.model.networks import VISEME_CLASSES, Average, Networks
+from talkface.model.presets import LESSONS, TINY
+
+CONFIG = replace(TINY, generator=MINI, perceptual_weight=0.0)
+
+
+def names(networks, lesson):
+    learned = {id(p) for p in networks.learners(lesson)}
+    return {name.split(".")[1] for name, p in networks.named_parameters() if id(p) in learned and "." in name}
+
+
+def test_each_lesson_trains_its_part_of_the_generator():
+    networks = Networks(CONFIG)
+    hearing = {"audio_encoder", "lip_head", "audio_detail"}
+    every = {name.split(".")[0] for name, _ in networks.generator.named_parameters()}
+    assert names(networks, "visemes") == {"audio_encoder", "weight", "bias"}  # and the layer of mouth classes
+    assert names(networks, "sound") == {"audio_encoder", "lip_head"}
+    assert names(networks, "lips") == every - hearing
+    assert names(networks, "full") == every
+
+
+def test_no_lesson_trains_the_adversaries_or_the_features_by_the_generators_loss():
+    networks = Networks(replace(CONFIG, perceptual_weight=1.0))
+    theirs = {id(p) for p in networks.objective.parameters()}
+    for lesson in LESSONS:
+        assert not theirs & {id(p) for p in networks.learners(lesson)}
+    judges = {id(p) for p in networks.adversaries()}
+    assert judges < theirs
+    assert not judges & {id(p) for p in networks.objective.features.parameters()}
+
+
+def test_the_first_lesson_tells_mouth_classes_from_the_middle_window():
+    networks = Networks(CONFIG).eval()
+    windows, classes = torch.randn(4, 3, 20, 13), torch.tensor([0, 5, 13, 2])
+    logits = networks.viseme_head(networks.generator.audio_encoder.window(windows[:, 1]))
+    loss = networks("visemes", windows, classes)["visemes"]
+    assert loss.item() == pytest.approx(F.cross_entropy(logits, classes).item())
+    assert len(VISEMES) == VISEME_CLASSES
+
+
+def test_the_second_lesson_tells_lip_shapes_from_the_sound():
+    networks = Networks(CONFIG).eval()
+    windows, lips = torch.randn(4, 3, 20, 13), torch.randn(4, 40, 2)
+    heard = networks.generator.audio_and_lips(windows)[1]
+    assert networks("sound", windows, lips)["shape"].item() == pytest.approx(lip_shape_loss(heard, lips / 8).item())
+
+
+def test_the_average_follows_by_its_decay():
+    net, target = scrambled(), scrambled(seed=1)
+    average = Average(net, decay=0.9)
+    expected = net.place.clone() * 0
+    for update in range(1, 4):
+        average.update(target)
+        weight = min(0.9, (1 + update) / (10 + update))
+        expected = weight * expected + (1 - weight) * target.place
+        start = 1.0
+    for update in range(1, 4):
+        start *= min(0.9, (1 + update) / (10 + update))
+    assert torch.allclose(average.network.place, expected + start * net.place, atol=1e-6)
+    assert not any(p.requires_grad for p in average.network.parameters())
+
+
+def test_the_average_is_a_network_of_its_own():
+    net = scrambled()
+    average = Average(net, decay=0.9)
+    net.place.add_(1)
+    assert not torch.equal(average.network.place, net.place)

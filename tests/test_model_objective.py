@@ -1,0 +1,181 @@
+"""The rollout and the objective: what is fed back, what is weighed, who is frozen, who learns from what."""
+
+from dataclasses import fields, replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from test_model_generator import MINI, scrambled
+
+from talkface.model import losses
+from talkface.model.objective import Objective, Rollout, frozen, lip_offsets, other_sequence
+from talkface.model.presets import TINY, ablated
+
+CONFIG = replace(TINY, generator=MINI)
+COUNT, LENGTH = 2, 2
+
+
+@pytest.fixture(scope="module")
+def batch():
+    random = torch.Generator().manual_seed(5)
+    draw = lambda *shape: torch.rand(*shape, generator=random)  # noqa: E731
+    return SimpleNamespace(
+        photo=draw(COUNT, 3, 96, 96),
+        before=draw(COUNT, 3, 96, 96),
+        frames=draw(COUNT, LENGTH, 3, 96, 96),
+        windows=draw(COUNT, LENGTH, 3, 20, 13),
+        photo_lips=100 + 50 * draw(COUNT, 40, 2),
+        lips=100 + 50 * draw(COUNT, LENGTH, 40, 2),
+        mean_lips=100 + 50 * draw(COUNT, 40, 2),
+    )
+
+
+RATE = torch.tensor([0.3, 0.8])[:, None, None, None]
+FROM_REAL = torch.tensor([True, False])[:, None, None, None]
+
+
+def rolled(net, batch, true_lips=False):
+    return Rollout(net)(batch, RATE, FROM_REAL, true_lips)
+
+
+@pytest.mark.parametrize("true_lips", [False, True])
+@torch.no_grad()
+def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, true_lips):
+    net = scrambled()
+    made = rolled(net, batch, true_lips)
+    for row in range(COUNT):
+        photo = batch.photo[row : row + 1]
+        identity = net.encode_identity(photo, RATE[row].item())
+        previous, mask = (batch.before if FROM_REAL[row] else batch.photo)[row : row + 1], net.first_mask(1)
+        for moment in range(LENGTH):
+            offsets = lip_offsets(batch)[row, moment][None]
+            audio = net.encode_lips(offsets) if true_lips else net.encode_audio(batch.windows[row, moment][None])
+            frame = net.step(identity, audio, previous, mask)
+            previous, mask = net.compose(photo, frame), frame.mask
+            at = row * LENGTH + moment
+            assert torch.allclose(made.masks[at], mask[0], atol=1e-3)
+            assert (made.frames[at] - previous[0]).abs().mean() < 1e-3
+    assert (made.lips_heard is None) == true_lips
+
+
+def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
+    """Each frame answers for itself: the last one's error tells the first one's sound nothing."""
+    net = scrambled().requires_grad_(True)
+    heard = SimpleNamespace(**vars(batch) | {"windows": batch.windows.clone().requires_grad_()})
+    made = rolled(net, heard)
+    made.frames.unflatten(0, (COUNT, LENGTH))[:, 1].sum().backward()
+    assert heard.windows.grad[:, 0].abs().max() == 0
+    assert heard.windows.grad[:, 1].abs().max() > 0
+
+
+def test_lip_offsets_are_from_the_clips_mean_in_units_of_eight_px(batch):
+    assert torch.allclose(lip_offsets(batch)[1, 0], (batch.lips[1, 0] - batch.mean_lips[1]) / 8)
+
+
+def test_a_marginal_pair_takes_the_sound_of_the_other_sequence_at_the_same_moment():
+    assert other_sequence(4, 3).tolist() == [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]
+
+
+def test_the_generators_loss_is_the_weighted_terms_by_name(batch):
+    """Eq. 13, and what is not in the paper beside it."""
+    objective = Objective(CONFIG)
+    made = rolled(scrambled(), batch)
+    with torch.no_grad():
+        terms = objective.generator_terms(batch, made, adversaries=True)
+    real, windows = batch.frames.flatten(0, 1), batch.windows.flatten(0, 1)
+    area, last = MINI.window, slice(1, None, 2)
+    looked = [losses.crop_lips(x[last], area) for x in (real, made.frames)]
+    with torch.no_grad():
+        judged = objective.discriminator(made.frames, windows)
+        expected = {
+            "lip": CONFIG.lip_weight * losses.lip_loss(real, made.frames, area),
+            "frame": CONFIG.frame_weight * (real - made.frames).abs().mean(),
+            "flow": CONFIG.flow_weight
+            * losses.flow_at_lips_loss(made.flows, batch.photo_lips[[0, 0, 1, 1]], batch.lips.flatten(0, 1), area),
+            "colour": CONFIG.colour_weight * losses.lip_loss(real, made.colours, area),
+            "photo": CONFIG.photo_weight
+            * losses.lip_shape_loss(made.photo_lips, (batch.photo_lips - batch.mean_lips) / 8),
+            "mask": CONFIG.mask_weight * made.masks.mean(),
+            "shape": CONFIG.shape_weight * losses.lip_shape_loss(made.lips_heard, lip_offsets(batch).flatten(0, 1)),
+            "perceptual": CONFIG.perceptual_weight * losses.perceptual_loss(objective.features, *looked),
+            "gan": CONFIG.gan_weight * losses.generator_gan_loss(judged),
+        }
+    assert set(terms) == {*expected, "mi"}
+    for name, value in expected.items():
+        assert terms[name].item() == pytest.approx(value.item(), rel=1e-5), name
+
+
+@pytest.mark.parametrize("estimate", ["js", "dv"])
+def test_the_mutual_information_term_is_the_estimate_with_its_sign_turned(batch, estimate):
+    """Eq. 12: maximised by minimising its negative."""
+    objective = Objective(replace(CONFIG, estimate=estimate, perceptual_weight=0.0)).eval()
+    made = rolled(scrambled(), batch)
+    with torch.no_grad():
+        terms = objective.generator_terms(batch, made, adversaries=True)
+        found = objective.mutual_information(made.frames, batch.windows)
+    assert terms["mi"].item() == pytest.approx(-CONFIG.mi_weight * found.item(), rel=1e-5)
+
+
+def test_a_term_of_weight_zero_is_not_computed(batch):
+    weights = {field.name: 0.0 for field in fields(CONFIG) if field.name.endswith("_weight")}
+    config = replace(CONFIG, **weights | {"mask_weight": 1.0})
+    objective = Objective(config)
+    assert objective.features is None
+    assert set(objective.generator_terms(batch, rolled(scrambled(), batch), adversaries=True)) == {"mask"}
+
+
+def test_a_head_without_a_warp_has_no_flow_term(batch):
+    config = replace(CONFIG, generator=replace(MINI, head="colour"), perceptual_weight=0.0)
+    made = rolled(scrambled(config.generator), batch)
+    assert "flow" not in Objective(config).generator_terms(batch, made, adversaries=False)
+
+
+def gradients(network):
+    return {name: None if p.grad is None else p.grad.clone() for name, p in network.named_parameters()}
+
+
+def test_the_adversaries_judge_frozen_and_the_gradient_passes_to_the_generator(batch):
+    net, objective = scrambled().requires_grad_(True), Objective(replace(CONFIG, perceptual_weight=0.0))
+    terms = objective.generator_terms(batch, rolled(net, batch), adversaries=True)
+    (terms["gan"] + terms["mi"]).backward()
+    assert all(gradient is None for gradient in gradients(objective).values())
+    assert net.picture_head.weight.grad.abs().max() > 0
+    assert all(p.requires_grad for p in objective.discriminator.parameters())
+    assert all(p.requires_grad for p in objective.statistics.parameters())
+
+
+def statistics_gradient(config, batch, fake):
+    torch.manual_seed(3)
+    objective = Objective(config).eval()
+    made = SimpleNamespace(frames=fake)
+    objective.adversary_terms(batch, made)["statistics"].backward()
+    return torch.cat([p.grad.flatten() for p in objective.statistics.parameters()])
+
+
+@pytest.mark.parametrize("row", ["amie", "full", "mine-asy-da", "mine", "mine-js", "mine-da", "mine-js-da"])
+def test_asymmetric_training_learns_from_real_frames_alone_and_symmetric_from_generated_ones(batch, row):
+    """Paper 3.2: T is trained on real pairs; MINE is trained on the pairs that it estimates."""
+    config = replace(ablated(CONFIG, row), perceptual_weight=0.0, gan_weight=0.0)
+    fakes = [torch.rand(COUNT * LENGTH, 3, 96, 96, requires_grad=True) for _ in range(2)]
+    other = SimpleNamespace(**vars(batch) | {"frames": torch.rand_like(batch.frames)})
+    base = statistics_gradient(config, batch, fakes[0])
+    free_of_generated = torch.equal(base, statistics_gradient(config, batch, fakes[1]))
+    free_of_real = torch.equal(base, statistics_gradient(config, other, fakes[0]))
+    assert free_of_generated == config.asymmetric
+    assert free_of_real == (not config.asymmetric)
+    assert all(fake.grad is None for fake in fakes)  # and nothing flows back to the generator
+
+
+def test_the_baseline_has_no_estimator_to_train(batch):
+    config = replace(ablated(CONFIG, "baseline"), perceptual_weight=0.0)
+    made = SimpleNamespace(frames=torch.rand(COUNT * LENGTH, 3, 96, 96))
+    assert set(Objective(config).adversary_terms(batch, made)) == {"discriminator"}
+
+
+def test_frozen_thaws_what_it_froze_and_no_more():
+    objective = Objective(CONFIG)
+    before = {name: p.requires_grad for name, p in objective.named_parameters()}
+    with frozen(objective):
+        assert not any(p.requires_grad for p in objective.parameters())
+    assert {name: p.requires_grad for name, p in objective.named_parameters()} == before
+    assert not any(wanted for name, wanted in before.items() if name.startswith("features"))
