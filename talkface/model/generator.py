@@ -71,7 +71,7 @@ class Frame(NamedTuple):
     colour: Tensor
     """(B, 3, S, S) in [0, 1]."""
     mask: Tensor
-    """(B, 1, S, S) in [0, 1]: where the colour replaces the photo; the attention mask of the next frame."""
+    """(B, 1, S, S) in [0, 1]: where, within the coarse mask, the colour replaces the photo; the next attention mask."""
     flow: Tensor
     """(B, 2, S, S) px: the frame at p shows the photo at p + flow(p)."""
 

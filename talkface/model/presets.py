@@ -77,7 +77,7 @@ class TrainConfig:
     colour_weight: float = 2.0
     """L1 of the unmasked colour on the lip area, so that it is worth showing before the mask shows it; not in the
     paper."""
-    mask_weight: float = 0.005
+    mask_weight: float = 0.02
     """Size of the mask; not in the paper."""
     estimate: str = "js"
     """Mutual information: "js" (Eq. 7), "dv" (Eq. 6) or "none"."""
