@@ -249,13 +249,11 @@ class Generator(nn.Module):
         x = self.up1(x, [half, last[1]], audio)
         x = self.up0(x, [fine, last[0]], audio)
         picture = F.pixel_shuffle(self.picture_head(x), 2)  # (B, 4, S, S)
-        colour, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:]) * self.rim
+        colour, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
         if self.config.head == "colour":
-            return Frame(colour, mask, torch.zeros_like(colour[:, :2]))
-        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False) + self.flow_basis(
-            audio
-        )
-        return Frame(colour, mask, flow * FLOW_UNIT * self.rim)
+            return Frame(colour, mask * self.rim, torch.zeros_like(colour[:, :2]))
+        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False)
+        return Frame(colour, mask * self.coarse, (flow + self.flow_basis(audio)) * FLOW_UNIT * self.rim)
 
     def compose(self, photo: Tensor, frame: Frame) -> Tensor:
         """mask x colour + (1 - mask) x photo warped by the flow, (B, 3, S, S)."""
