@@ -253,7 +253,7 @@ class Generator(nn.Module):
         if self.config.head == "colour":
             return Frame(colour, mask * self.rim, torch.zeros_like(colour[:, :2]))
         flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return Frame(colour, mask * self.coarse, (flow + self.flow_basis(audio)) * FLOW_UNIT * self.rim)
+        return Frame(colour, mask * self.coarse * self.rim, (flow + self.flow_basis(audio)) * FLOW_UNIT * self.rim)
 
     def compose(self, photo: Tensor, frame: Frame) -> Tensor:
         """mask x colour + (1 - mask) x photo warped by the flow, (B, 3, S, S)."""
