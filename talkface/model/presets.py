@@ -51,12 +51,12 @@ class TrainConfig:
         Stage("visemes", 1500, 256, learning_rate=1e-3),
         Stage("sound", 2000, 256, learning_rate=5e-4),
         Stage("lips", 1200, 24, learning_rate=6e-4),
-        Stage("full", 1200, 8, rollout=3, learning_rate=2e-4),
+        Stage("full", 800, 8, rollout=3, learning_rate=2e-4),
     )
     """The curriculum, in order."""
-    gan_weight: float = 0.01
+    gan_weight: float = 0.03
     """Weight of L_GAN in Eq. 13 (1 in the paper; here the other terms are means, not sums)."""
-    perceptual_weight: float = 2.0
+    perceptual_weight: float = 6.0
     """lambda_1 of Eq. 13: perceptual loss."""
     perceptual_area: str = "lips"
     """Where phi looks: "frame", the whole window as in the paper, or "lips", the lip area at a third of the cost."""
@@ -77,7 +77,7 @@ class TrainConfig:
     colour_weight: float = 2.0
     """L1 of the unmasked colour on the lip area, so that it is worth showing before the mask shows it; not in the
     paper."""
-    mask_weight: float = 0.02
+    mask_weight: float = 0.1
     """Size of the mask; not in the paper."""
     estimate: str = "js"
     """Mutual information: "js" (Eq. 7), "dv" (Eq. 6) or "none"."""
@@ -152,6 +152,17 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "amie": {"estimate": "js", "asymmetric": True, "attention": False},
     "full": {"estimate": "js", "asymmetric": True, "attention": True},
 }
+PAPER_NAMES = {
+    "baseline": "Baseline",
+    "mine": "(a) + MINE",
+    "da": "(b) + DA",
+    "mine-da": "(c) + MINE + DA",
+    "mine-js": "(d) + MINE + JS",
+    "mine-js-da": "(e) + MINE + JS + DA",
+    "mine-asy-da": "(f) + MINE + Asy. + DA",
+    "amie": "(g) + AMIE",
+    "full": "Ours (+ AMIE + DA)",
+}
 PAPER_TABLE_3 = {  # PSNR, SSIM, LMD on LRW
     "baseline": (28.88, 0.89, 1.36),
     "mine": (29.05, 0.89, 1.38),
@@ -181,6 +192,18 @@ def ablated(config: TrainConfig, row: str) -> TrainConfig:
         attention_schedule=attention,
         **settings,
     )
+
+
+def scaled(config: TrainConfig, factor: float) -> TrainConfig:
+    """`config` with `factor` times the steps in each lesson, at least one.
+
+    Raises:
+        TalkfaceError: the factor is not above 0.
+    """
+    if not factor > 0:
+        raise TalkfaceError(f"--steps-scale {factor} is not above 0.", "Use 0.1 for a tenth of the steps.")
+    stages = tuple(replace(stage, steps=max(round(stage.steps * factor), 1)) for stage in config.stages)
+    return replace(config, stages=stages)
 
 
 def preset(name: str) -> TrainConfig:
