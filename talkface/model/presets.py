@@ -51,7 +51,7 @@ class TrainConfig:
         Stage("visemes", 1500, 256, learning_rate=1e-3),
         Stage("sound", 2000, 256, learning_rate=5e-4),
         Stage("lips", 1200, 24, learning_rate=6e-4),
-        Stage("full", 800, 8, rollout=3, learning_rate=2e-4),
+        Stage("full", 650, 8, rollout=3, learning_rate=2e-4),
     )
     """The curriculum, in order."""
     gan_weight: float = 0.03
