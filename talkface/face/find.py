@@ -243,7 +243,7 @@ def _face(mesh: np.ndarray, flag: float) -> Face:
 def _rivals(faces: list[Face]) -> int:
     """How many of the faces are wide enough to be the one that a video is about."""
     widths = [face.box[2] for face in faces]
-    return sum(width >= RIVAL_WIDTH * max(widths) for width in widths)
+    return sum(bool(width >= RIVAL_WIDTH * max(widths)) for width in widths)
 
 
 def _area(face: Face) -> float:
