@@ -62,7 +62,7 @@ STEP = RATE // STEPS_PER_SECOND  # samples
 TOGETHER = 50  # utterances analysed as one recording
 
 # eSpeak NG's C interface (speak_lib.h)
-RETRIEVAL, PHONEME_EVENTS, PHONEME_IPA, UTF8 = 1, 1, 2, 1
+SYNCHRONOUS, PHONEME_EVENTS, PHONEME_IPA, UTF8 = 2, 1, 2, 1
 EVENT_END, EVENT_PHONEME, PARAMETER_RATE, PARAMETER_PITCH, PARAMETER_RANGE = 0, 7, 1, 3, 4
 
 
@@ -114,7 +114,7 @@ class Synthesizer:
                 "The library of eSpeak NG is not installed; it speaks the synthetic speech.",
                 "Install it (Debian: apt install libespeak-ng1; macOS: brew install espeak-ng), or train without it.",
             ) from error
-        self.rate = self.library.espeak_Initialize(RETRIEVAL, 0, None, PHONEME_EVENTS | PHONEME_IPA)
+        self.rate = self.library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS | PHONEME_IPA)
         self._sound: list[np.ndarray] = []
         self._phonemes: list[tuple[float, str]] = []
         self._callback = _Callback(self._receive)

@@ -17,7 +17,7 @@ from talkface.cli import app
 from talkface.errors import TalkfaceError
 
 ROOT = str(Path(__file__).resolve().parent.parent)
-COMMANDS = ["render", "preprocess", "visemes", "train", "eval", "study"]
+COMMANDS = ["render", "preprocess", "visemes", "train", "ablate", "eval", "study"]
 
 
 @pytest.fixture
@@ -319,7 +319,7 @@ def test_train_takes_a_preset_as_it_is(training):
     from talkface.model.presets import PRESETS, ablated
 
     _, options, config = training("--data lrw,grid --preset tiny --minutes 3")
-    assert (options.data, str(options.out), options.minutes) == (("lrw", "grid"), "runs/tiny", 3)
+    assert (options.data, str(options.out), options.minutes) == (("lrw", "grid"), "runs/tiny-lrw-grid", 3)
     assert config == PRESETS["tiny"]
     assert training("--data lrw --preset mine-js -o here")[2] == ablated(PRESETS["small"], "mine-js")
 
@@ -355,6 +355,52 @@ def test_a_setting_that_does_not_exist_or_fit_is_a_usage_error_of_train(training
     result, options, _ = training(f"--data lrw --preset tiny {wrong}")
     assert result.exit_code == 2, result.output
     assert options is None
+
+
+def test_train_takes_a_seed_and_a_share_of_the_steps(training):
+    from talkface.model.presets import PRESETS
+
+    _, _, config = training("--data lrw --preset tiny --seed 7 --steps-scale 0.5")
+    assert config.seed == 7
+    assert [stage.steps for stage in config.stages] == [stage.steps / 2 for stage in PRESETS["tiny"].stages]
+    result, _, _ = training("--data lrw --preset tiny --steps-scale 0")
+    assert (result.exit_code, "--steps-scale 0" in result.stderr) == (1, True)
+
+
+def test_ablate_trains_rows_under_a_budget_and_measures_them(run, monkeypatch, tmp_path):
+    import talkface.ablate
+    import talkface.evaluate
+    from talkface.data import reader
+    from talkface.model.presets import ABLATIONS, PRESETS
+
+    asked, calls = [], []
+
+    def note(options, config, measure, shown, on_step, on_note):
+        calls.append((options, config, shown))
+        measure(None), measure(tmp_path / "generator.safetensors")
+        return [{"row": "still", "lmd": 3.0}, {"row": "full", "lmd": 1.5, "paper_lmd": 1.18}]
+
+    def evaluate(config):
+        asked.append(config)
+        return types.SimpleNamespace(rows={row: {"lmd": 1.0} for row in config.rows})
+
+    monkeypatch.setattr(talkface.ablate, "ablate", note)
+    monkeypatch.setattr(talkface.evaluate, "evaluate", evaluate)
+    monkeypatch.setattr(reader, "open_dataset", lambda *names: names)
+    line = "ablate --data lrw,grid --budget 9 --preset tiny --seed 3 --test-data grid --limit 5"
+    result = run(*line.split())
+    assert result.exit_code == 0, result.output
+    options, config, shown = calls[0]
+    assert (options.minutes, options.rows, str(options.training.out)) == (
+        9,
+        tuple(ABLATIONS),
+        "runs/ablate-tiny-lrw-grid",
+    )
+    assert config == replace(PRESETS["tiny"], seed=3)
+    assert shown == ("grid", "test")
+    assert [(c.data, c.rows, c.limit, c.seed) for c in asked] == [("grid", (r,), 5, 3) for r in ("still", "model")]
+    assert "1.500" in result.stdout
+    assert run("ablate", "--data", "lrw", "--budget", "9", "--rows", "mine,yours").exit_code == 2
 
 
 def test_an_unknown_preset_is_named(training):

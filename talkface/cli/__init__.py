@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from talkface import __version__, console
 from talkface.cli import study
+from talkface.cli.ablate import ablate
 from talkface.cli.data import preprocess, visemes
 from talkface.cli.evaluate import evaluate
 from talkface.cli.render import render
@@ -96,6 +97,7 @@ app.command()(render)
 app.command()(preprocess)
 app.command()(visemes)
 app.command()(train)
+app.command()(ablate)
 app.command("eval")(evaluate)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."

@@ -23,7 +23,9 @@ def train(
     preset: Annotated[
         str, typer.Option(help="small (the bundled weights'), paper, tiny; or a row of the ablation, such as mine-js.")
     ] = "small",
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="The run's folder. Default: runs/PRESET.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The run's folder. Default: runs/PRESET-DATA.")
+    ] = None,
     lessons: Annotated[
         Any,
         typer.Option(
@@ -40,6 +42,8 @@ def train(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split to learn from.")] = "train",
+    seed: Annotated[int, typer.Option(help="Of initial weights, batches and distortions.")] = 0,
+    steps_scale: Annotated[float, typer.Option(help="So many times the preset's steps: 0.1 for a tenth.")] = 1.0,
     minutes: Annotated[float | None, typer.Option(help="Stop, with a checkpoint, after so long.")] = None,
     init: Annotated[Path | None, typer.Option(help="A generator's .safetensors to start from.")] = None,
     device: DEVICE = "auto",
@@ -60,13 +64,14 @@ def train(
     To resume, run the same command again. On several GPUs: torchrun --nproc-per-node N -m talkface train ...
     """
     from talkface.model.presets import preset as named
+    from talkface.model.presets import scaled
     from talkface.train import TrainOptions
     from talkface.train import train as run
 
-    config = _configured(named(preset), lessons, set_ or [])
+    config = scaled(configured(named(preset), lessons, [f"seed={seed}", *(set_ or [])]), steps_scale)
     options = TrainOptions(
         data=data,
-        out=out or Path("runs") / preset,
+        out=out or Path("runs") / "-".join([preset, *(Path(name).name for name in data)]),
         split=split,
         device=device,
         minutes=minutes,
@@ -87,7 +92,7 @@ def train(
     console.say(f"{report.generator}: step {report.step} of {report.total}, {state}", quiet=quiet)
 
 
-def _configured(config: TrainConfig, lessons: tuple[str, ...] | None, settings: list[str]) -> TrainConfig:
+def configured(config: TrainConfig, lessons: tuple[str, ...] | None, settings: list[str]) -> TrainConfig:
     """The preset with the lessons asked for, and with settings of its own, of its generator's or of a lesson's."""
     if lessons is not None:
         offered = [stage.lesson for stage in config.stages]

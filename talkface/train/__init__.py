@@ -10,10 +10,10 @@ import time
 from collections.abc import Callable
 
 from talkface.model.presets import TrainConfig
-from talkface.train.options import Report, Step, TrainOptions
+from talkface.train.options import Diverged, Report, Step, TrainOptions
 from talkface.train.run import Run
 
-__all__ = ["Report", "Step", "TrainOptions", "train"]
+__all__ = ["Diverged", "Report", "Step", "TrainOptions", "train"]
 
 
 def train(options: TrainOptions, config: TrainConfig, on_step: Callable[[Step], None] | None = None) -> Report:

@@ -56,6 +56,10 @@ class TrainOptions:
                 raise TalkfaceError(f"{flag} {getattr(self, name)} is less than 1.", "Give a number of at least 1.")
 
 
+class Diverged(TalkfaceError):
+    """A loss or a weight is no longer a number, or a loss has exploded."""
+
+
 class Place(NamedTuple):
     """A stage of the curriculum and where in the run it stands."""
 

@@ -21,7 +21,7 @@ from talkface.model.presets import TrainConfig
 from talkface.model.samples import sample_sheet
 from talkface.train.learner import Learner
 from talkface.train.log import RunLog
-from talkface.train.options import Place, Step, TrainOptions
+from talkface.train.options import Diverged, Place, Step, TrainOptions
 from talkface.train.processes import join
 
 EXPLODED = 1e4  # a loss beyond this is no longer a loss
@@ -177,8 +177,8 @@ class Run:
             name, value = next(iter(bad.items()))
             raise self._diverged(f"the loss {name!r} is {value}")
 
-    def _diverged(self, what: str) -> TalkfaceError:
-        return TalkfaceError(
+    def _diverged(self, what: str) -> Diverged:
+        return Diverged(
             f"Training stopped at step {self.step}: {what}. The last good checkpoint is in {self.options.out}.",
             f"Go on from its weights with a smaller learning rate: --init {self.weights} --out ANOTHER_FOLDER "
             "--set full.learning_rate=5e-5",

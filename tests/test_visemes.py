@@ -1,0 +1,88 @@
+"""Synthetic speech with mouth classes."""
+# ruff: noqa: RUF001 (IPA symbols that look like Latin letters)
+
+import ctypes
+import ctypes.util
+
+import numpy as np
+import pytest
+
+from talkface.data.visemes import SILENT, VISEMES, VisemeBatches
+from talkface.errors import TalkfaceError
+from talkface.visemes import RATE, STEP, VisemeConfig, _labels, make_visemes, viseme_of
+
+CLASS = {name: number for number, (name, _) in enumerate(VISEMES)}
+
+
+@pytest.fixture(scope="module")
+def espeak():
+    try:
+        ctypes.CDLL(ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1")
+    except OSError:
+        pytest.skip("eSpeak NG's library is not installed")
+
+
+@pytest.mark.parametrize(
+    "symbol,name",
+    [
+        ("m", "p b m"),
+        ("b", "p b m"),
+        ("f", "f v"),
+        ("θ", "th"),
+        ("tʃ", "t d s z n l"),
+        ("ʃ", "sh ch j"),
+        ("iː", "i e"),
+        ("ˈuː", "u"),
+        ("ɑː", "a"),
+        ("ə", "schwa"),
+        ("sˤ", "t d s z n l"),
+        ("w", "w"),
+        ("", "silence"),
+        ("_:", "silence"),
+    ],
+)
+def test_phonemes_are_classed_by_how_they_look(symbol, name):
+    assert viseme_of(symbol) == CLASS[name]
+
+
+def test_each_step_has_the_class_of_the_phoneme_that_is_sounding():
+    labels = _labels([(0.02, "m"), (0.05, "u"), (0.051, "ʃ"), (0.1, "_")], 14)
+    m, sh = CLASS["p b m"], CLASS["sh ch j"]
+    assert labels.tolist() == [SILENT] * 2 + [m] * 3 + [sh] * 5 + [SILENT] * 4
+
+
+def test_a_missing_library_is_told_with_how_to_install_it(monkeypatch, tmp_path):
+    def absent(name):
+        raise OSError(name)
+
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    with pytest.raises(TalkfaceError, match="eSpeak NG is not installed") as told:
+        make_visemes(VisemeConfig(utterances=1, out=tmp_path))
+    assert "apt install libespeak-ng1" in told.value.fix
+
+
+def test_spoken_utterances_have_a_class_for_every_step_and_silence_at_their_ends(espeak, tmp_path):
+    told = []
+    made = make_visemes(
+        VisemeConfig(utterances=4, seed=3, out=tmp_path), lambda done, total: told.append((done, total))
+    )
+    speech = VisemeBatches(made, 2, seed=0)
+    assert told == [(4, 4)]
+    assert len(speech.lengths) == 4
+    assert len(speech.steps) == len(speech.labels) == speech.lengths.sum()
+    assert speech.steps.shape[1] == 13
+    assert np.isfinite(speech.steps).all()
+    assert RATE / STEP == 100
+    assert len(set(speech.labels.tolist())) > 6
+    for start, length in zip(speech.start, speech.lengths, strict=True):
+        assert speech.labels[start] == SILENT
+        assert speech.labels[start + length - 1] == SILENT
+    loud = speech.steps[:, 0]
+    assert loud[speech.labels != SILENT].mean() > loud[speech.labels == SILENT].mean() + 0.5
+
+
+def test_the_same_seed_speaks_the_same(espeak, tmp_path):
+    one, other = (make_visemes(VisemeConfig(2, 5, tmp_path / name)) for name in ("a", "b"))
+    a, b = (VisemeBatches(folder, 0, 0) for folder in (one, other))
+    assert np.array_equal(a.labels, b.labels)
+    assert np.allclose(a.steps, b.steps)
