@@ -18,7 +18,7 @@ __all__ = ["__version__", "render", "stream"]
 
 
 class _Package(types.ModuleType):
-    """`talkface.render` and `talkface.stream` are the functions, loaded on first use: `talkface --help` needs no PyTorch.
+    """`talkface.render` and `talkface.stream` are the functions, loaded on first use: `--help` needs no PyTorch.
 
     They are properties because the import system binds a submodule to its package's attribute of the same name: after
     an `import talkface.render` anywhere, a plain attribute (or a module's `__getattr__`) would give the module.
