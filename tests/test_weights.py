@@ -1,0 +1,48 @@
+"""What lies in weights/: whole, small enough, and able to speak."""
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from talkface.config import MFCC_STEPS, weights_dir
+from talkface.media.windows import SILENCE
+from talkface.model.checkpoint import load_estimator, load_generator
+from talkface.model.speaking import speak
+
+NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "vgg16_hed")
+
+
+def test_every_network_has_the_hash_that_is_published():
+    listed = dict(line.split()[::-1] for line in (weights_dir() / "SHA256SUMS").read_text().splitlines())
+    assert set(listed) == {f"{name}.safetensors" for name in NETWORKS}
+    for name, digest in listed.items():
+        assert hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_the_folder_is_at_most_40_megabytes():
+    assert sum(path.stat().st_size for path in weights_dir().iterdir() if path.is_file()) <= 40e6
+
+
+@pytest.fixture(scope="module")
+def generator():
+    return load_generator()
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.random.default_rng(0).integers(60, 200, (256, 256, 3), np.uint8)
+
+
+def test_the_bundled_networks_are_of_one_shape(generator):
+    assert load_estimator().config == generator.config
+
+
+def test_the_bundled_generator_moves_the_mouth_with_the_sound_and_rests_in_silence(generator, photo):
+    """Pictures of noise do: what moves is the flow."""
+    silence = np.tile(SILENCE, (60, MFCC_STEPS, 1))
+    sound = silence.copy()
+    sound[:30] += np.random.default_rng(1).normal(0, 0.3, (30, 1, 13)).astype(np.float32)
+    flow = np.stack([frame.flow for frame in speak(generator, photo, sound)])
+    change = np.abs(np.diff(flow, axis=0)).mean((1, 2, 3))
+    assert change[:25].mean() > 20 * change[-20:].mean()
