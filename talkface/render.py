@@ -49,6 +49,8 @@ from talkface.model.speaking import speak
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
 FASTEST = 240  # frames per second
+EXPRESSION = 1.7  # about as lively as life: at 1 mouths open half as far as real ones
+LIVELIEST = 4.0
 SMALLEST = 64  # px, the least --max-size
 VIDEO_NAMES = (".mp4", ".m4v", ".mov")
 
@@ -91,6 +93,7 @@ def render(
     device: str = "auto",
     mark: bool = True,
     json: str | Path | None = None,
+    expression: float = EXPRESSION,
     seed: int = 0,
     on_step: OnStep | None = None,
     on_note: OnNote | None = None,
@@ -114,6 +117,7 @@ def render(
         device: auto, cpu, cuda or mps.
         mark: say in the video's metadata that it is synthetic.
         json: where to write what was done: hashes, versions, options, times.
+        expression: how far the lips move, 1 for the likeliest movement, which is smaller than life.
         seed: for generators that draw random numbers; the bundled one draws none, and the same input gives the same
             frames.
         on_step: called with (frames done, frames in all).
@@ -128,7 +132,9 @@ def render(
     _check_outputs(out, json, inputs=[p for p in (photo, speech, weights) if isinstance(p, str | Path)])
     if not 0 <= crf <= 51:
         raise TalkfaceError(f"--crf {crf}: not between 0 and 51.", "Use 18 for good quality, more for smaller files.")
-    scene = _prepare(photo, speech, fps, crop, max_size, face, box, landmarks, weights, device, seed, on_note)
+    scene = _prepare(
+        photo, speech, fps, crop, max_size, face, box, landmarks, weights, device, seed, on_note, expression
+    )
     seconds = scene.seconds
     writer = VideoWriter(out, scene.width, scene.height, scene.fps, audio=Path(speech), crf=crf, mark=mark)
     with _timed(seconds, "frames"), writer as video:
@@ -141,6 +147,7 @@ def render(
     seconds["total"] = time.perf_counter() - started
     report = Report(out, scene.frames, scene.width, scene.height, seconds, scene.notes)
     options = {"fps": str(scene.fps), "crf": crf, "crop": crop, "max_size": max_size, "mark": mark, "seed": seed}
+    options["expression"] = expression
     report.manifest = _manifest(report, scene, Path(photo), Path(speech), options | {"landmarks": landmarks})
     if json is not None:
         _write_json(Path(json), report.manifest)
@@ -159,6 +166,7 @@ def stream(
     landmarks: str = "mesh",
     weights: str | Path | Generator | None = None,
     device: str = "auto",
+    expression: float = EXPRESSION,
     seed: int = 0,
     on_note: OnNote | None = None,
 ) -> Iterator[np.ndarray]:
@@ -166,7 +174,9 @@ def stream(
 
     The inputs are read, and their errors raised, by the call itself; frames are made as they are asked for.
     """
-    return _prepare(photo, speech, fps, crop, max_size, face, box, landmarks, weights, device, seed, on_note).play()
+    return _prepare(
+        photo, speech, fps, crop, max_size, face, box, landmarks, weights, device, seed, on_note, expression
+    ).play()
 
 
 @dataclass
@@ -184,6 +194,7 @@ class _Scene:
     fps: Fraction
     frames: int
     crop: bool
+    expression: float
     notes: list[str]
     seconds: dict[str, float]
 
@@ -198,7 +209,7 @@ class _Scene:
     def play(self) -> Iterator[np.ndarray]:
         """The video's frames, uint8 RGB (height, width, 3)."""
         windows = iterate_windows(self.speech.mfcc, self.frames, self.fps)
-        spoken = speak(self.generator, self.face, windows, self.device)
+        spoken = speak(self.generator, self.face, windows, self.device, self.expression)
         if self.crop:
             yield from (frame.face for frame in spoken)
             return
@@ -207,11 +218,15 @@ class _Scene:
             yield paster.paste(frame.colour, frame.mask, frame.flow, self.generator.config.window)
 
 
-def _prepare(photo, speech, fps, crop, max_size, face, box, landmarks, weights, device, seed, on_note) -> _Scene:
+def _prepare(
+    photo, speech, fps, crop, max_size, face, box, landmarks, weights, device, seed, on_note, expression
+) -> _Scene:
     """Reads the inputs, the cheapest to check first, and finds the face."""
     rate = _rate(fps)
     if max_size < SMALLEST:
         raise TalkfaceError(f"--max-size {max_size}: less than {SMALLEST} px.", "Use 1280, or leave it out.")
+    if not 0 <= expression <= LIVELIEST:
+        raise TalkfaceError(f"--expression {expression}: not between 0 and {LIVELIEST:g}.", "Use 1.7, or leave it out.")
     where = pick_device(device)
     seconds: dict[str, float] = {}
     notes: list[str] = []
@@ -228,7 +243,9 @@ def _prepare(photo, speech, fps, crop, max_size, face, box, landmarks, weights, 
         torch.manual_seed(seed)
         generator, file = _generator(weights, where)
     frames = frame_count(sound.duration, rate)
-    return _Scene(sized, aligned, choice, transform, sound, generator, file, where, rate, frames, crop, notes, seconds)
+    return _Scene(
+        sized, aligned, choice, transform, sound, generator, file, where, rate, frames, crop, expression, notes, seconds
+    )
 
 
 def _generator(weights: str | Path | Generator | None, device: torch.device) -> tuple[Generator, dict[str, str]]:

@@ -36,6 +36,9 @@ def render(
     device: DEVICE = "auto",
     mark: Annotated[bool, typer.Option(help="Say in the video's metadata that it is synthetic.")] = True,
     json: Annotated[Path | None, typer.Option(help="Write what was done: hashes, versions, times.")] = None,
+    expression: Annotated[
+        float, typer.Option(help="How far the lips move; 1 is the likeliest movement, smaller than life.")
+    ] = 1.7,
     seed: Annotated[int, typer.Option(help="For generators that draw random numbers.")] = 0,
     quiet: QUIET = False,
 ) -> None:
@@ -61,6 +64,7 @@ def render(
             device=device,
             mark=mark,
             json=json,
+            expression=expression,
             seed=seed,
             on_step=on_step,
             on_note=lambda note: console.say(note, quiet=quiet),

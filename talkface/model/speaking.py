@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from talkface.model.generator import Generator
+from talkface.model.generator import LIP_POINTS, Generator
 
 BLOCK = 256  # frames whose sound is encoded together
 
@@ -62,6 +62,7 @@ def speak(
     photo: np.ndarray,
     windows: Iterable[np.ndarray],
     device: torch.device | str = "cpu",
+    expression: float = 1.0,
 ) -> Iterator[SpokenFrame]:
     """Frames of the face in `photo` saying what is in `windows`.
 
@@ -70,6 +71,8 @@ def speak(
         photo: aligned face, uint8 RGB (256, 256, 3).
         windows: one float32 (20, 13) MFCC window for each frame wanted.
         device: where the generator is.
+        expression: factor on the lip shapes heard in the sound. 1 is the likeliest movement, which is smaller than
+            life, because much about lips is not in the sound.
     """
     whole = to_network(photo, device)
     left, top, side = generator.config.window
@@ -77,11 +80,17 @@ def speak(
     identity = generator.encode_identity(still)
     previous, mask = still, generator.first_mask(1)
     for audio in _encoded(generator, windows, device):
-        frame = generator.step(identity, audio, previous, mask)
+        frame = generator.step(identity, livelier(audio, expression), previous, mask)
         previous, mask = generator.compose(still, frame), frame.mask
         face = photo.copy()
         face[top : top + side, left : left + side] = to_picture(previous[0])
         yield SpokenFrame(face, frame.colour[0].cpu().numpy(), mask[0, 0].cpu().numpy(), frame.flow[0].cpu().numpy())
+
+
+def livelier(audio: Tensor, expression: float) -> Tensor:
+    """Audio features (B, 80 + D) with the lip shape in them `expression` times as far from rest."""
+    lips, detail = audio[:, : 2 * LIP_POINTS], audio[:, 2 * LIP_POINTS :]
+    return torch.cat([lips * expression, detail], 1)
 
 
 def to_picture(frame: Tensor) -> np.ndarray:
