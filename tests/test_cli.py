@@ -153,13 +153,14 @@ def test_options_reach_the_function_under_their_own_names(run, rendering):
     result = run(
         *["render", "a", "b", "-o", "c.mp4", "--fps", "30000/1001", "--crf", "20", "--crop", "--max-size", "640"],
         *["--face", "2", "--landmarks", "fan", "--weights", "w", "--device", "cpu", "--no-mark", "--json", "j"],
-        *["--seed", "7", "--quiet"],
+        *["--expression", "2", "--seed", "7", "--quiet"],
     )
     assert result.exit_code == 0, result.stderr
     options = {name: str(value) for name, value in rendering.options.items() if not name.startswith("on_")}
     assert options == {
         **{"fps": "30000/1001", "crf": "20", "crop": "True", "max_size": "640", "face": "2", "box": "None"},
         **{"landmarks": "fan", "weights": "w", "device": "cpu", "mark": "False", "json": "j", "seed": "7"},
+        "expression": "2.0",
     }
 
 
@@ -176,7 +177,9 @@ def test_render_ends_with_what_was_written(run, rendering):
 
 @pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_the_command_without_a_traceback(number, status):
-    waiting = "import sys, time, types; from talkface import cli;"
+    # A parent that runs in the background may have passed on that Ctrl-C is ignored.
+    waiting = "import signal, sys, time, types; from talkface import cli;"
+    waiting += "signal.signal(signal.SIGINT, signal.default_int_handler);"
     waiting += "sys.modules['talkface.render'] = types.SimpleNamespace("
     waiting += "render=lambda *a, **k: (print('ready', flush=True), time.sleep(60)));"
     waiting += "sys.argv[1:] = ['render', 'a', 'b']; cli.main()"

@@ -285,8 +285,9 @@ def test_what_goes_wrong_in_between_leaves_nothing_behind(tmp_path, error):
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent otherwise there")
 def test_ctrl_c_from_the_keyboard_leaves_nothing_behind(tmp_path):
     code = """
-import sys, numpy as np
+import signal, sys, numpy as np
 from talkface.media.video import VideoWriter
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent in the background may have it ignored
 with VideoWriter(sys.argv[1], 640, 480) as video:
     print("go", flush=True)
     while True:
@@ -297,7 +298,10 @@ with VideoWriter(sys.argv[1], 640, 480) as video:
         assert process.stdout.readline() == b"go\n"
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        try:
+            _, said = process.communicate(timeout=20)
+        finally:
+            process.kill()
     assert b"KeyboardInterrupt" in said
     assert process.returncode != 0
     assert list(tmp_path.iterdir()) == []
