@@ -6,7 +6,8 @@ import torch
 from test_model_generator import MINI, scrambled
 
 from talkface.model import speaking
-from talkface.model.speaking import speak, to_network, to_picture, with_context
+from talkface.model.generator import LIP_POINTS
+from talkface.model.speaking import livelier, speak, to_network, to_picture, with_context
 
 
 @pytest.fixture(scope="module")
@@ -86,3 +87,10 @@ def test_the_photo_is_left_as_it_was(photo):
 
 def test_pictures_go_into_the_network_and_out_again_unchanged(photo):
     assert np.array_equal(to_picture(to_network(photo)[0]), photo)
+
+
+def test_expression_moves_the_lips_so_many_times_as_far_and_leaves_the_detail_alone():
+    audio = torch.randn(2, 2 * LIP_POINTS + 5)
+    livelier_audio = livelier(audio, 1.5)
+    assert torch.allclose(livelier_audio[:, : 2 * LIP_POINTS], 1.5 * audio[:, : 2 * LIP_POINTS])
+    assert torch.equal(livelier_audio[:, 2 * LIP_POINTS :], audio[:, 2 * LIP_POINTS :])

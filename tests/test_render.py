@@ -359,6 +359,7 @@ BAD = {
     "no rate": (lambda: None, "good.jpg speech.wav --fps 0", "--fps 0"),
     "a word as rate": (lambda: None, "good.jpg speech.wav --fps fast", "--fps fast"),
     "a wild quality": (lambda: None, "good.jpg speech.wav --crf 52", "--crf 52"),
+    "a wild expression": (lambda: None, "good.jpg speech.wav --expression 9", "--expression 9"),
     "a tiny video": (lambda: None, "good.jpg speech.wav --max-size 10", "--max-size 10"),
     "a box outside": (lambda: None, "good.jpg speech.wav --box 400,400,200,200", "which is 512x512"),
     "a face too many": (lambda: None, "good.jpg speech.wav --face 2", "good.jpg has 1 face"),
