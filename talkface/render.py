@@ -49,7 +49,7 @@ from talkface.model.speaking import speak
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
 FASTEST = 240  # frames per second
-EXPRESSION = 1.4  # about as lively as life: at 1 mouths open half as far as real ones
+EXPRESSION = 1.7  # about as lively as life: at 1 mouths open half as far as real ones
 LIVELIEST = 4.0
 SMALLEST = 64  # px, the least --max-size
 VIDEO_NAMES = (".mp4", ".m4v", ".mov")
@@ -226,7 +226,7 @@ def _prepare(
     if max_size < SMALLEST:
         raise TalkfaceError(f"--max-size {max_size}: less than {SMALLEST} px.", "Use 1280, or leave it out.")
     if not 0 <= expression <= LIVELIEST:
-        raise TalkfaceError(f"--expression {expression}: not between 0 and {LIVELIEST:g}.", "Use 1.4, or leave it out.")
+        raise TalkfaceError(f"--expression {expression}: not between 0 and {LIVELIEST:g}.", "Use 1.7, or leave it out.")
     where = pick_device(device)
     seconds: dict[str, float] = {}
     notes: list[str] = []

@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import pytest
 from puppets import puppets, write_dataset
-from test_train import CONFIG, options
+from test_train import CONFIG, one_thread, options  # noqa: F401 (a fixture)
 
 from talkface import ablate as study
 from talkface.ablate import AblateOptions, ablate, plan, strips

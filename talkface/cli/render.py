@@ -38,7 +38,7 @@ def render(
     json: Annotated[Path | None, typer.Option(help="Write what was done: hashes, versions, times.")] = None,
     expression: Annotated[
         float, typer.Option(help="How far the lips move; 1 is the likeliest movement, smaller than life.")
-    ] = 1.4,
+    ] = 1.7,
     seed: Annotated[int, typer.Option(help="For generators that draw random numbers.")] = 0,
     quiet: QUIET = False,
 ) -> None:

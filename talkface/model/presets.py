@@ -133,7 +133,7 @@ TINY = replace(
     stages=(
         Stage("sound", 40, 32, learning_rate=2e-3),
         Stage("lips", 60, 8, learning_rate=2e-3),
-        Stage("full", 60, 4, rollout=2, learning_rate=1e-3),
+        Stage("full", 20, 4, rollout=2, learning_rate=1e-3),
     ),
 )
 PRESETS = {"small": SMALL, "paper": PAPER, "tiny": TINY}

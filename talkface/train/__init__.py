@@ -26,7 +26,7 @@ def train(options: TrainOptions, config: TrainConfig, on_step: Callable[[Step], 
     with Run(options, config, begun) as run:
         for place in run.stages_left():
             for batch in run.batches(place):
-                losses = run.learner.learn(place, run.step, batch)
+                losses = run.learn(place, batch)
                 run.after_step(place, losses, on_step)
                 if run.must_stop():
                     break

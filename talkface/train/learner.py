@@ -23,6 +23,10 @@ WARM_UP = 100  # steps
 FROM_REAL = 0.25  # share of the sequences that begin with a real frame before them, not with the photo
 
 
+class NotFinite(Exception):
+    """A loss is no number: nothing can be learned from it. Says which loss."""
+
+
 class Learner:
     """The networks, their optimisers, and what one step does to them.
 
@@ -61,7 +65,11 @@ class Learner:
             self.optimiser.load_state_dict(state)
 
     def learn(self, place: Place, step: int, batch: Any) -> dict[str, Tensor]:
-        """One step of every network that the stage trains; the loss terms by name, averaged over the processes."""
+        """One step of every network that the stage trains; the loss terms by name, averaged over the processes.
+
+        Raises:
+            NotFinite: a loss is no number. Found out at once on a CPU, where the gradient of a warp by NaN would crash.
+        """
         torch.manual_seed(self.config.seed * 1_000_003 + step)
         progress = place.progress(step)
         for group in self.optimiser.param_groups:
@@ -144,7 +152,11 @@ class Learner:
 
     def _descend(self, optimiser: torch.optim.Optimizer, terms: dict[str, Tensor]) -> None:
         optimiser.zero_grad(set_to_none=True)
-        sum(terms.values()).backward()
+        loss = sum(terms.values())
+        if self.device.type == "cpu" and not torch.isfinite(loss):
+            bad = next(name for name, value in terms.items() if not torch.isfinite(value))
+            raise NotFinite(f"the loss {bad!r} is {terms[bad].item()}")
+        loss.backward()
         parameters = [p for group in optimiser.param_groups for p in group["params"]]
         clip_grad_norm_(parameters, self.config.clip_norm)
         optimiser.step()

@@ -19,7 +19,7 @@ from talkface.errors import TalkfaceError
 from talkface.model.checkpoint import load_generator, newest_checkpoint, save_checkpoint, save_network
 from talkface.model.presets import TrainConfig
 from talkface.model.samples import sample_sheet
-from talkface.train.learner import Learner
+from talkface.train.learner import Learner, NotFinite
 from talkface.train.log import RunLog
 from talkface.train.options import Diverged, Place, Step, TrainOptions
 from talkface.train.processes import join
@@ -89,6 +89,17 @@ class Run:
             make = lambda step: self.clips.frames(step, stage.batch, stage.rollout, self.processes.part)  # noqa: E731
         self._restart_clock()
         return ahead(make, self.step, place.begin + stage.steps)
+
+    def learn(self, place: Place, batch: Any) -> dict[str, Tensor]:
+        """One step of learning; the loss terms by name.
+
+        Raises:
+            Diverged: a loss is no number.
+        """
+        try:
+            return self.learner.learn(place, self.step, batch)
+        except NotFinite as error:
+            raise self._diverged(str(error)) from error
 
     def after_step(self, place: Place, losses: dict[str, Tensor], on_step: Callable[[Step], None] | None) -> None:
         """Averages, counts, checks, logs, saves."""
