@@ -17,7 +17,7 @@ def scrambled(config=MINI, seed=0):
     torch.manual_seed(seed)
     net = Generator(config).eval().requires_grad_(False)
     for parameter in net.parameters():
-        parameter.add_(0.5 * torch.randn_like(parameter) / max(parameter[0].numel(), 1) ** 0.5)
+        parameter.add_(0.2 * torch.randn_like(parameter) / max(parameter[0].numel(), 1) ** 0.5)
     net.picture_head.bias[12:] = 0
     return net
 

@@ -59,7 +59,10 @@ def test_the_exact_flow_at_the_lips_costs_nothing():
 def test_no_flow_costs_the_way_the_lips_went():
     real = torch.full((2, 40, 2), 150.0)
     photo = real + torch.tensor([3.0, 4.0])
-    assert losses.flow_at_lips_loss(torch.zeros(2, 2, 144, 144), photo, real, WINDOW).item() == pytest.approx(5.0)
+    still = torch.zeros(2, 2, 144, 144)
+    assert losses.flow_at_lips_loss(still, photo, real, WINDOW).item() == pytest.approx(5.0 / 4)  # the place alone
+    photo[:, :20] = real[:, :20] - torch.tensor([3.0, 4.0])
+    assert losses.flow_at_lips_loss(still, photo, real, WINDOW).item() == pytest.approx(5.0)  # the shape alone
 
 
 def test_lip_shapes_are_compared_point_by_point():

@@ -279,9 +279,9 @@ def test_every_row_of_table_3_trains(data, tmp_path, row):
 
 @pytest.mark.parametrize("name", ["data", "log_steps", "workers"])
 def test_options_that_cannot_be_are_told_by_their_flag(name, tmp_path):
-    wrong = {"data": ()} if name == "data" else {name: 0}
+    wrong = {"data": ("anywhere",), name: () if name == "data" else 0}
     with pytest.raises(TalkfaceError, match="--" + name.replace("_", "-")):
-        options("anywhere", tmp_path, **wrong)
+        TrainOptions(out=tmp_path, **wrong)
 
 
 def test_a_batch_that_cannot_be_shared_is_told_before_anything_starts(data, tmp_path, monkeypatch):

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from talkface.ablate.plan import plan
+from talkface.ablate.plan import within_budget
 from talkface.ablate.strips import draw_strips
 from talkface.ablate.table import write_table
 from talkface.data.reader import ClipDataset
@@ -71,7 +71,7 @@ def ablate(
         TalkfaceError: missing data, another study in the folder, a full disk.
     """
     out, note = options.training.out, on_note or (lambda text: None)
-    planned = plan(options.training, config, options.minutes, note)
+    planned = within_budget(options.training, config, options.minutes, note)
     figures = {STILL: _once(out / STILL / "figures.json", lambda: {"figures": evaluate(None)})}
     for row in options.rows:
         found = _row(options.training, ablated(planned, row), row, evaluate, on_step, note)

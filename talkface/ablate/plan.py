@@ -19,7 +19,7 @@ PROBE = 8  # steps of each lesson that are timed; the first ones warm up and do 
 WARM = 3
 
 
-def plan(
+def within_budget(
     training: TrainOptions, config: TrainConfig, minutes: float, note: Callable[[str], None] | None = None
 ) -> TrainConfig:
     """`config` with as many steps as fit into `minutes`, as planned when the study began.
