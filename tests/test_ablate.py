@@ -7,7 +7,7 @@ from dataclasses import replace
 import cv2
 import pytest
 from puppets import puppets, write_dataset
-from test_train import CONFIG, one_thread, options  # noqa: F401 (a fixture)
+from test_train import CONFIG, options
 
 from talkface import ablate as study
 from talkface.ablate import AblateOptions, ablate, plan, strips
@@ -16,6 +16,8 @@ from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
 from talkface.model.presets import ABLATIONS, PAPER_TABLE_3, Stage
 from talkface.train import Diverged, train
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 TWO = replace(CONFIG, stages=(Stage("sound", 100, 8), Stage("full", 100, 2)))
 ROWS = ("baseline", "full")

@@ -10,6 +10,8 @@ from torch import nn
 from talkface.model.amie import ESTIMATES, StatisticsNetwork, dv_mutual_information, js_mutual_information
 from talkface.model.generator import GeneratorConfig
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 MINI = GeneratorConfig(window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1)
 
 

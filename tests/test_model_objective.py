@@ -11,6 +11,8 @@ from talkface.model import losses
 from talkface.model.objective import Objective, Rollout, frozen, lip_offsets, other_sequence
 from talkface.model.presets import TINY, ablated
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = replace(TINY, generator=MINI)
 COUNT, LENGTH = 2, 2
 

@@ -28,18 +28,11 @@ from talkface.train.learner import FROM_REAL, Learner, pace
 from talkface.train.options import Place
 from talkface.train.processes import Processes
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 ALONE = Processes(0, 1, torch.device("cpu"))
 LESSONS = (Stage("sound", 3, 8), Stage("lips", 3, 4), Stage("full", 3, 4, rollout=2))
 CONFIG = replace(TINY, generator=MINI, stages=LESSONS, perceptual_weight=0.0)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Networks this small are slower on several threads, and much slower where others want the cores as well."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
