@@ -72,7 +72,8 @@ def ablate(
             device=device,
             seed=seed,
         )
-        return evaluate(asked).rows[row]
+        found = evaluate(asked).rows[row]
+        return {name: value for name, value in found.items() if not name.startswith(("lmd_128", "lmd_iod"))}
 
     training = TrainOptions(data=data, out=out, device=device, workers=workers, init=init)
     options = AblateOptions(training, budget, tuple(rows or ABLATIONS))
