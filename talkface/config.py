@@ -9,6 +9,15 @@ from pathlib import Path
 SIZE = 256  # px, side of an aligned face
 EYE_DISTANCE = 70.0  # px between the eye centres of an aligned face
 EYE_CENTRE = (128.0, 105.0)  # px, the point between the eyes of an aligned face
+# Where the lips lie in an aligned face: the mean over 19 speakers, made symmetric; px.
+ALIGNED_LIPS = (
+    *((100.3, 185.1), (102.3, 189.1), (105.5, 193.7), (111.1, 198.9), (118.8, 202.4), (128.0, 203.4), (137.2, 202.4)),
+    *((144.9, 198.9), (150.5, 193.7), (153.7, 189.1), (155.7, 185.1), (153.7, 181.9), (150.1, 178.8), (144.9, 175.3)),
+    *((136.5, 172.1), (128.0, 173.6), (119.5, 172.1), (111.1, 175.3), (105.9, 178.8), (102.3, 181.9), (103.1, 185.1)),
+    *((107.3, 186.0), (110.7, 186.8), (115.4, 187.6), (121.1, 188.4), (128.0, 188.9), (134.9, 188.4), (140.6, 187.6)),
+    *((145.3, 186.8), (148.7, 186.0), (152.9, 185.1), (148.8, 184.0), (145.1, 183.1), (140.5, 182.4), (134.7, 182.2)),
+    *((128.0, 182.4), (121.3, 182.2), (115.5, 182.4), (110.9, 183.1), (107.2, 184.0)),
+)
 FPS = 25  # frames per second of every training clip
 
 # Speech (paper 4.1): MFCC of 5 kHz sound, 20 steps x 13 coefficients for each video frame.

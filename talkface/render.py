@@ -44,7 +44,7 @@ from talkface.media.timing import exact_rate, frame_count
 from talkface.media.video import VideoWriter
 from talkface.model.checkpoint import load_generator, weights_hash
 from talkface.model.generator import Generator
-from talkface.model.speaking import speak
+from talkface.model.speaking import Portrait, speak_in_context
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
@@ -184,7 +184,7 @@ class _Scene:
     """All that the frames are made of."""
 
     photo: np.ndarray  # uint8 (H, W, 3), as large as the video
-    face: np.ndarray  # uint8 (256, 256, 3)
+    portrait: Portrait
     choice: Choice
     transform: np.ndarray  # (2, 3), px of `photo` to the aligned face
     speech: Speech
@@ -192,7 +192,6 @@ class _Scene:
     weights: dict[str, str]  # path and sha256
     device: torch.device
     fps: Fraction
-    frames: int
     crop: bool
     expression: float
     notes: list[str]
@@ -206,10 +205,14 @@ class _Scene:
     def height(self) -> int:
         return SIZE if self.crop else self.photo.shape[0]
 
+    @property
+    def frames(self) -> int:
+        return frame_count(self.speech.duration, self.fps)
+
     def play(self) -> Iterator[np.ndarray]:
         """The video's frames, uint8 RGB (height, width, 3)."""
-        windows = iterate_windows(self.speech.mfcc, self.frames, self.fps)
-        spoken = speak(self.generator, self.face, windows, self.device, self.expression)
+        sound = iterate_windows(self.speech.mfcc, self.frames, self.fps, self.generator.config.audio_context)
+        spoken = speak_in_context(self.generator, self.portrait, sound, self.device, self.expression, float(self.fps))
         if self.crop:
             yield from (frame.face for frame in spoken)
             return
@@ -233,7 +236,7 @@ def _prepare(
     with _timed(seconds, "photo"):
         picture = load_photo(photo)
         choice = choose_face(picture, str(photo), number=face, box=box, landmarks=landmarks, device=where)
-        aligned = warp(picture, choice.transform)
+        portrait = Portrait(warp(picture, choice.transform), choice.lips)
         sized, transform = _fit(picture, choice.transform, max_size)
     for note in choice.notes:
         _note(note, notes, on_note)
@@ -242,9 +245,8 @@ def _prepare(
     with _timed(seconds, "weights"):
         torch.manual_seed(seed)
         generator, file = _generator(weights, where)
-    frames = frame_count(sound.duration, rate)
     return _Scene(
-        sized, aligned, choice, transform, sound, generator, file, where, rate, frames, crop, expression, notes, seconds
+        sized, portrait, choice, transform, sound, generator, file, where, rate, crop, expression, notes, seconds
     )
 
 

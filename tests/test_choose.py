@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
-from talkface.config import EYE_CENTRE
+from talkface.config import ALIGNED_LIPS, EYE_CENTRE
 from talkface.errors import TalkfaceError
 from talkface.face import choose
 from talkface.face.align import TEMPLATE, apply
@@ -66,6 +66,14 @@ def test_a_face_is_picked_by_its_number_from_the_left(seen):
     choice = choose_face(PHOTO, "group.jpg", number=1)
     assert (choice.number, choice.notes) == (1, ())
     np.testing.assert_allclose(choice.transform, [[2, 0, 0], [0, 2, 0]], atol=1e-4)
+
+
+def test_the_lips_are_told_where_they_lie_on_the_aligned_face(seen):
+    seen += [face_at(200, 0.5)]
+    assert np.allclose(choose_face(PHOTO, "photo.jpg").lips, 128, atol=1e-3)  # where face_at has its mouth at scale 1
+    seen.clear()
+    lips = choose_face(PHOTO, "drawing.jpg", box=(100, 100, 200, 200)).lips
+    assert np.array_equal(lips, np.array(ALIGNED_LIPS, np.float32))
 
 
 @pytest.mark.parametrize("number", [0, -1, 3])

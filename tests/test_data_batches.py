@@ -25,7 +25,8 @@ def batches_of(dataset, seed=0, window=WINDOW, **options):
 
 
 def same(a, b):
-    return all(torch.equal(getattr(a, f.name), getattr(b, f.name)) for f in fields(a))
+    names = a._fields if isinstance(a, tuple) else [f.name for f in fields(a)]
+    return all(torch.equal(getattr(a, name), getattr(b, name)) for name in names)
 
 
 def test_a_batch_follows_from_seed_and_step(dataset):
@@ -70,14 +71,20 @@ def test_a_clip_shorter_than_the_rollout_holds_its_last_frame(tmp_path):
     assert torch.equal(batch.windows[:, 1], batch.windows[:, 3])
 
 
-def test_the_sound_lesson_gets_lips_as_offsets_from_their_clips_mean(dataset):
-    batch = batches_of(dataset).sound(2, 64)
+@pytest.mark.parametrize("mirror", [True, False])
+def test_the_sound_lesson_gets_lips_and_their_clips_mean(dataset, mirror):
+    batch = batches_of(dataset, mirror=mirror).sound(2, 64)
     known = {}
     for clip in dataset:
         windows = context_windows(clip.mfcc, np.arange(len(clip)), CONTEXT)
-        known |= {w.tobytes(): lips - clip.lips.mean(0) for w, lips in zip(windows, clip.lips, strict=True)}
-    for windows, lips in zip(batch.windows, batch.lips, strict=True):
-        assert np.allclose(known[windows.numpy().tobytes()], lips, atol=1e-4)
+        known |= {w.tobytes(): np.stack([lips, clip.lips.mean(0)]) for w, lips in zip(windows, clip.lips, strict=True)}
+    flipped = 0
+    for windows, *lips in zip(*batch, strict=True):
+        true, given = known[windows.numpy().tobytes()], np.stack(lips)
+        if not np.allclose(true, given, atol=1e-4):
+            assert np.allclose(mirrored_lips(true), given, atol=1e-4)
+            flipped += 1
+    assert 16 <= flipped <= 48 if mirror else flipped == 0
 
 
 def test_of_very_many_clips_the_sound_of_some_is_kept(dataset, monkeypatch):
@@ -113,8 +120,8 @@ def test_a_mirrored_mouth_has_its_points_where_the_mirrored_picture_shows_them()
     lips = lip_points(6.0) + np.array([7.0, 0.0], np.float32)  # off the middle
     swapped = mirrored_lips(lips)
     face = drawn(np.full((256, 256, 3), 200, np.uint8), 6.0)
-    assert np.abs(face.astype(int) - face[:, ::-1]).mean() < 0.5  # the drawing is symmetric about x = 128
-    assert np.allclose(swapped, lip_points(6.0) - np.array([7.0, 0.0], np.float32), atol=1e-3)
+    assert np.abs(face.astype(int) - face[:, ::-1]).mean() < 0.5  # symmetric about x = 128, the picture about 127.5
+    assert np.allclose(swapped, lip_points(6.0) - np.array([8.0, 0.0], np.float32), atol=1e-3)
 
 
 def test_mirroring_swaps_the_meshs_left_and_right_points():

@@ -19,11 +19,11 @@ ALIGN = np.array([[0.5, 0, 3], [0, 0.5, 4]])
 
 @pytest.fixture(scope="module")
 def recording():
-    """A real clip of GRID, 75 frames."""
-    clips = sorted(GRID.glob("s2/*.mpg"))[-1:]
-    if not clips:
-        pytest.skip(f"no GRID clips in {GRID}: videos of a real mouth are not compared")
-    return clips[0]
+    """A real clip of GRID, 75 frames; its mouth goes with its sound so clearly that the lag of the peak is no tie."""
+    clip = GRID / "s1" / "pgiq3s.mpg"
+    if not clip.is_file():
+        pytest.skip(f"no {clip}: videos of a real mouth are not compared")
+    return clip
 
 
 def rewrite(recording, out, change, audio=True, crf=1):

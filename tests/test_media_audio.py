@@ -255,8 +255,17 @@ def test_before_and_after_the_sound_there_is_silence():
 
 def test_windows_made_piece_by_piece_are_the_same():
     mfcc = np.random.default_rng(0).normal(size=(300, 13)).astype(np.float32)
-    pieces = np.stack(list(iterate_windows(mfcc, 77, 29.97, 0.013, batch=10)))
-    np.testing.assert_array_equal(pieces, mfcc_windows(mfcc, 77, 29.97, 0.013))
+    pieces = np.stack(list(iterate_windows(mfcc, 77, 29.97, batch=10)))
+    np.testing.assert_array_equal(pieces[:, 0], mfcc_windows(mfcc, 77, 29.97))
+
+
+@pytest.mark.parametrize("fps", [25, 50, 12.5])
+def test_context_is_a_twenty_fifth_of_a_second_apart_at_any_frame_rate(fps):
+    mfcc = np.arange(400, dtype=np.float32)[:, None] * np.ones(13, np.float32)
+    stacks = np.stack(list(iterate_windows(mfcc, 20, fps, context=2)))
+    assert stacks.shape == (20, 5, 20, 13)
+    np.testing.assert_array_equal(stacks[:, 2], mfcc_windows(mfcc, 20, fps))
+    np.testing.assert_array_equal(np.diff(stacks[10:, :, :, 0], axis=1), 4)  # steps of 10 ms
 
 
 def test_frames_cover_the_sound_and_no_more():

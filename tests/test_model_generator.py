@@ -6,8 +6,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from talkface.config import ALIGNED_LIPS
 from talkface.errors import TalkfaceError
 from talkface.model.generator import Frame, Generator, GeneratorConfig, warp
+from talkface.model.losses import flow_at_lips_loss
 
 MINI = GeneratorConfig(window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1)
 
@@ -22,11 +24,19 @@ def scrambled(config=MINI, seed=0):
     return net
 
 
-def one_step(net, photo, windows, previous=None, mask=None):
-    identity = net.encode_identity(photo)
+LIPS = torch.tensor(ALIGNED_LIPS)
+
+
+def one_step(net, photo, windows, previous=None, mask=None, lips=LIPS):
+    identity = net.encode_identity(photo, lips.expand(len(photo), -1, -1))
     previous = photo if previous is None else previous
     mask = net.first_mask(len(photo)) if mask is None else mask
     return net.step(identity, net.encode_audio(windows), previous, mask)
+
+
+def maps(net, photo, rate):
+    """Identity features at an attention rate."""
+    return net.encode_identity(photo, LIPS.expand(len(photo), -1, -1), rate).maps
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +53,7 @@ def test_the_bundled_shape_is_small_enough_for_a_cpu():
     net = Generator(GeneratorConfig()).eval()
     assert sum(p.numel() for p in net.parameters()) <= 16e6
     photo = torch.rand(1, 3, 144, 144)
-    identity = net.encode_identity(photo)
+    identity = net.encode_identity(photo, LIPS[None])
     with FlopCounterMode(display=False) as counted, torch.no_grad():
         frame = net.step(identity, net.encode_audio(torch.randn(1, 5, 20, 13)), photo, net.first_mask(1))
         net.compose(photo, frame)
@@ -71,11 +81,28 @@ def test_mask_and_flow_are_nothing_at_the_windows_rim(photo, windows, head):
             assert edge.abs().max() < 0.005 * middle
 
 
-def test_an_untrained_generator_shows_nearly_the_photo(photo, windows):
-    net = Generator(MINI).eval()
-    frame = one_step(net, photo, windows)
+def test_an_untrained_generator_shows_nearly_the_photo_where_no_lips_are_heard(photo):
+    """It paints grey where the mouth is open, and hardly anywhere else."""
+    net = Generator(MINI).eval().requires_grad_(False)
+    identity = net.encode_identity(photo, LIPS.expand(2, -1, -1))
+    frame = net.step(identity, net.encode_lips(torch.zeros(2, 40, 2)), photo, net.first_mask(2))
     assert frame.flow.abs().max() == 0
-    assert (net.compose(photo, frame) - photo).abs().max() < 0.06
+    mouth = net.lip_warp(identity.points, torch.zeros(2, 40, 2))[1]
+    change = (net.compose(photo, frame) - photo).abs()
+    assert (change * (1 - mouth) ** 2).max() < 0.06
+
+
+def test_the_lips_go_where_the_sound_wants_them_before_anything_is_learned(photo, windows):
+    """An untrained decoder adds nothing: the flow at each wanted lip point leads back to the photo's."""
+    net = Generator(replace(MINI, window=(64, 120, 128))).eval().requires_grad_(False)
+    photo = torch.rand(1, 3, 128, 128)
+    lips = torch.zeros(1, 40, 2)
+    lips[:, [21, 22, 23, 24, 25, 26, 27, 28, 29, *range(1, 10)], 1] = 0.5  # the lower lip, 4 px down
+    identity = net.encode_identity(photo, LIPS[None])
+    flow = net.step(identity, net.encode_lips(lips), photo, net.first_mask(1)).flow
+    wanted = LIPS[None] + 8 * lips
+    error = flow_at_lips_loss(flow, LIPS[None], wanted, net.config.window)
+    assert error < 0.15 * flow_at_lips_loss(torch.zeros_like(flow), LIPS[None], wanted, net.config.window)
 
 
 def test_a_constant_flow_shifts_the_photo():
@@ -124,7 +151,7 @@ def test_sound_photo_previous_frame_and_mask_all_matter(photo, windows):
 
 def test_without_attention_photo_lips_are_seen_whole_and_the_last_mask_is_not(photo, windows):
     net = scrambled(replace(MINI, attention=False))
-    for dimmed, whole in zip(net.encode_identity(photo, 0.1).maps, net.encode_identity(photo, 1.0).maps, strict=True):
+    for dimmed, whole in zip(maps(net, photo, 0.1), maps(net, photo, 1.0), strict=True):
         assert torch.equal(dimmed, whole)
     a, b = (one_step(net, photo, windows, mask=mask) for mask in (torch.zeros(2, 1, 96, 96), torch.ones(2, 1, 96, 96)))
     assert torch.equal(a.colour, b.colour)
@@ -134,9 +161,9 @@ def test_with_attention_a_low_rate_hides_the_photos_lips_from_the_identity(photo
     net, other = scrambled(), photo.clone()
     hidden = net.coarse.expand_as(photo) == 1
     other[hidden] = 1 - other[hidden]
-    same = zip(net.encode_identity(photo, 0.0).maps, net.encode_identity(other, 0.0).maps, strict=True)
+    same = zip(maps(net, photo, 0.0), maps(net, other, 0.0), strict=True)
     assert all(torch.equal(a, b) for a, b in same)
-    assert not torch.equal(net.encode_identity(photo, 1.0).maps[0], net.encode_identity(other, 1.0).maps[0])
+    assert not torch.equal(maps(net, photo, 1.0)[0], maps(net, other, 1.0)[0])
 
 
 def test_the_window_is_cut_from_the_aligned_face():

@@ -43,7 +43,7 @@ def test_the_lip_area_is_clipped_to_a_small_window():
 def affine_flow(matrix, offset):
     """The flow matrix @ p + offset on the window, p = px centres of the aligned face, (1, 2, 144, 144)."""
     left, top, side = WINDOW
-    x, y = np.meshgrid(np.arange(side) + left + 0.5, np.arange(side) + top + 0.5)
+    x, y = np.meshgrid(np.arange(side) + left, np.arange(side) + top)
     field = np.einsum("ij,jhw->ihw", matrix, np.stack([x, y])) + np.reshape(offset, (2, 1, 1))
     return torch.tensor(field[None]).float()
 
@@ -65,9 +65,12 @@ def test_no_flow_costs_the_way_the_lips_went():
     assert losses.flow_at_lips_loss(still, photo, real, WINDOW).item() == pytest.approx(5.0)  # the shape alone
 
 
-def test_lip_shapes_are_compared_point_by_point():
-    true = torch.rand(3, 40, 2)
-    assert losses.lip_shape_loss(true + torch.tensor([0.6, 0.8]), true).item() == pytest.approx(1.0, abs=1e-6)
+def test_lip_shapes_are_compared_point_by_point_and_their_place_a_quarter():
+    true, moved = torch.rand(3, 40, 2), torch.tensor([0.6, 0.8])
+    assert losses.lip_shape_loss(true + moved, true).item() == pytest.approx(0.25, abs=1e-6)
+    signs = torch.tensor([1.0, -1.0]).repeat(20)[:, None]
+    assert losses.lip_shape_loss(true + signs * moved, true).item() == pytest.approx(1.0, abs=1e-6)
+    assert losses.lip_shape_loss(true + (signs + 1) * moved, true).item() == pytest.approx(1.25, abs=1e-6)
 
 
 def test_a_masks_size_is_the_share_that_it_covers():

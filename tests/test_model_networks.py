@@ -25,7 +25,7 @@ def test_each_lesson_trains_its_part_of_the_generator():
     hearing = {"audio_encoder", "lip_head", "audio_detail"}
     every = {name.split(".")[0] for name, _ in networks.generator.named_parameters()}
     assert names(networks, "visemes") == {"audio_encoder", "weight", "bias"}  # and the layer of mouth classes
-    assert names(networks, "sound") == {"audio_encoder", "lip_head"}
+    assert names(networks, "sound") == {"audio_encoder", "lip_head", "photo_lips"}
     assert names(networks, "lips") == every - hearing
     assert names(networks, "full") == every
 
@@ -49,11 +49,13 @@ def test_the_first_lesson_tells_mouth_classes_from_the_middle_window():
     assert len(VISEMES) == VISEME_CLASSES
 
 
-def test_the_second_lesson_tells_lip_shapes_from_the_sound():
+def test_the_second_lesson_tells_lip_shapes_from_the_sound_and_from_where_they_are():
     networks = Networks(CONFIG).eval()
-    windows, lips = torch.randn(4, 3, 20, 13), torch.randn(4, 40, 2)
-    heard = networks.generator.audio_and_lips(windows)[1]
-    assert networks("sound", windows, lips)["shape"].item() == pytest.approx(lip_shape_loss(heard, lips / 8).item())
+    windows, (lips, mean) = torch.randn(4, 3, 20, 13), torch.randn(2, 4, 40, 2)
+    heard, seen = networks.generator.audio_and_lips(windows)[1], networks.generator.photo_lips(lips)
+    terms = networks("sound", windows, lips, mean)
+    assert terms["shape"].item() == pytest.approx(lip_shape_loss(heard, (lips - mean) / 8).item())
+    assert terms["photo"].item() == pytest.approx(lip_shape_loss(seen, (lips - mean) / 8).item())
 
 
 def test_the_average_follows_by_its_decay():

@@ -8,7 +8,7 @@ import torch
 from test_model_generator import MINI, scrambled
 
 from talkface.model import losses
-from talkface.model.objective import Objective, Rollout, frozen, lip_offsets, other_sequence
+from talkface.model.objective import Objective, Rollout, frozen, lip_offsets, other_sequence, photo_offsets
 from talkface.model.presets import TINY, ablated
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -47,7 +47,9 @@ def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, true_lips):
     made = rolled(net, batch, true_lips)
     for row in range(COUNT):
         photo = batch.photo[row : row + 1]
-        identity = net.encode_identity(photo, RATE[row].item())
+        identity = net.encode_identity(photo, batch.photo_lips[row : row + 1], RATE[row].item())
+        if true_lips:
+            identity = identity._replace(lips=photo_offsets(batch)[row : row + 1])
         previous, mask = (batch.before if FROM_REAL[row] else batch.photo)[row : row + 1], net.first_mask(1)
         for moment in range(LENGTH):
             offsets = lip_offsets(batch)[row, moment][None]

@@ -5,10 +5,10 @@ import hashlib
 import numpy as np
 import pytest
 
-from talkface.config import MFCC_STEPS, weights_dir
+from talkface.config import ALIGNED_LIPS, MFCC_STEPS, weights_dir
 from talkface.media.windows import SILENCE
 from talkface.model.checkpoint import load_estimator, load_generator
-from talkface.model.speaking import speak
+from talkface.model.speaking import Portrait, speak
 
 NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "vgg16_hed")
 
@@ -30,19 +30,20 @@ def generator():
 
 
 @pytest.fixture(scope="module")
-def photo():
-    return np.random.default_rng(0).integers(60, 200, (256, 256, 3), np.uint8)
+def portrait():
+    face = np.random.default_rng(0).integers(60, 200, (256, 256, 3), np.uint8)
+    return Portrait(face, np.array(ALIGNED_LIPS, np.float32))
 
 
 def test_the_bundled_networks_are_of_one_shape(generator):
     assert load_estimator().config == generator.config
 
 
-def test_the_bundled_generator_moves_the_mouth_with_the_sound_and_rests_in_silence(generator, photo):
+def test_the_bundled_generator_moves_the_mouth_with_the_sound_and_rests_in_silence(generator, portrait):
     """Pictures of noise do: what moves is the flow."""
     silence = np.tile(SILENCE, (60, MFCC_STEPS, 1))
     sound = silence.copy()
     sound[:30] += np.random.default_rng(1).normal(0, 0.3, (30, 1, 13)).astype(np.float32)
-    flow = np.stack([frame.flow for frame in speak(generator, photo, sound)])
+    flow = np.stack([frame.flow for frame in speak(generator, portrait, sound)])
     change = np.abs(np.diff(flow, axis=0)).mean((1, 2, 3))
     assert change[:25].mean() > 20 * change[-20:].mean()

@@ -15,7 +15,7 @@ from talkface.data.reader import ClipDataset
 from talkface.media.image import save_png
 from talkface.model.checkpoint import load_generator
 from talkface.model.generator import Generator
-from talkface.model.speaking import speak
+from talkface.model.speaking import Portrait, speak
 
 CLIPS = 3
 COLUMNS = 8
@@ -37,7 +37,7 @@ def strip(clip: Clip, generators: dict[str, Generator]) -> np.ndarray:
     moments = _spread(length, COLUMNS)
     rows = [_row("real", [clip.frame(moment) for moment in moments])]
     for name, generator in generators.items():
-        spoken = enumerate(speak(generator, clip.frame(0), clip.mfcc[:length]))
+        spoken = enumerate(speak(generator, Portrait(clip.frame(0), clip.lips[0]), clip.mfcc[:length]))
         rows.append(_row(name, [frame.face for moment, frame in spoken if moment in moments]))
     return np.vstack(rows)
 

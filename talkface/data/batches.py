@@ -64,14 +64,15 @@ class FrameBatch:
         return FrameBatch(**moved)
 
 
-@dataclass
-class SoundBatch:
-    """MFCC windows with the lip shape that goes with them."""
+class SoundBatch(NamedTuple):
+    """MFCC windows with the lips that go with them."""
 
     windows: Tensor
     """(B, C, 20, 13)."""
     lips: Tensor
-    """(B, 40, 2) offsets from the clip's mean lips, px."""
+    """(B, 40, 2) px of the aligned face."""
+    mean_lips: Tensor
+    """(B, 40, 2) mean over the clip, px."""
 
 
 def context_windows(mfcc: np.ndarray, frames: np.ndarray, context: int) -> np.ndarray:
@@ -168,9 +169,10 @@ class ClipBatches:
         around = frame[:, None] + np.arange(-self.context, self.context + 1)
         start = speech.start[chosen]
         windows = speech.mfcc[start[:, None] + around.clip(0, length[:, None] - 1)]
-        return SoundBatch(
-            torch.from_numpy(windows), torch.from_numpy(speech.lips[start + frame] - speech.mean_lips[chosen])
-        )
+        lips = np.stack([speech.lips[start + frame], speech.mean_lips[chosen]])
+        if self.mirror:
+            lips = np.where(random.random(batch)[:, None, None] < 0.5, mirrored_lips(lips), lips)
+        return SoundBatch(*map(torch.from_numpy, (windows, *lips)))
 
     def memory_needed(self) -> int:
         """Bytes that the pictures of all clips take, decoded and cut to the window."""
@@ -262,7 +264,7 @@ def mirrored(row: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
 def mirrored_lips(points: np.ndarray) -> np.ndarray:
     """Lip points (..., 40, 2) of an aligned face as in a mirror, px."""
     swapped = points[..., MIRRORED_LIPS, :]
-    return np.stack([SIZE - swapped[..., 0], swapped[..., 1]], -1).astype(np.float32)
+    return np.stack([SIZE - 1 - swapped[..., 0], swapped[..., 1]], -1).astype(np.float32)
 
 
 def ahead(make: Callable[[int], FrameBatch | SoundBatch], first: int, last: int, depth: int = 2) -> Iterator:

@@ -14,7 +14,7 @@ from talkface.evaluate.score import RowFrames
 from talkface.face.landmarks import mouth_opening
 from talkface.metrics.sync import energy_of_mfcc
 from talkface.model.generator import Generator
-from talkface.model.speaking import speak
+from talkface.model.speaking import Portrait, speak
 
 
 def wrong_sounds(speakers: list[str], seed: int) -> list[int]:
@@ -59,6 +59,12 @@ def identity_frame(clip: Clip, how: str, seed: int) -> int:
     return int(np.random.default_rng(seed).integers(len(clip))) if how == "random" else 0
 
 
+def identity_portrait(clip: Clip, how: str, seed: int) -> Portrait:
+    """That frame, and where its lips are."""
+    number = identity_frame(clip, how, seed)
+    return Portrait(clip.frame(number), clip.lips[number])
+
+
 def frame_energy(windows: np.ndarray) -> np.ndarray:
     """Log speech energy during each frame, (T, 20, 13) -> (T,) dB: the mean of the four 10-ms steps in the middle."""
     middle = windows[:, MFCC_STEPS // 2 - 2 : MFCC_STEPS // 2 + 2]
@@ -66,16 +72,16 @@ def frame_energy(windows: np.ndarray) -> np.ndarray:
 
 
 def spoken(
-    generator: Generator, photo: np.ndarray, windows: np.ndarray, device: torch.device | str
+    generator: Generator, portrait: Portrait, windows: np.ndarray, device: torch.device | str
 ) -> Iterator[np.ndarray]:
-    """Frames of the photo saying what is in the windows, uint8 (256, 256, 3)."""
-    return (frame.face for frame in speak(generator, photo, windows, device))
+    """Frames of the portrait saying what is in the windows, uint8 (256, 256, 3)."""
+    return (frame.face for frame in speak(generator, portrait, windows, device))
 
 
 def row_frames(
     names: tuple[str, ...],
     generator: Generator | None,
-    photo: np.ndarray,
+    portrait: Portrait,
     windows: np.ndarray,
     wrong: np.ndarray | None,
     device: torch.device | str,
@@ -85,15 +91,15 @@ def row_frames(
     Args:
         names: of still, wrong_sound and model.
         generator: None where only the still photo is wanted.
-        photo: uint8 (256, 256, 3).
+        portrait: who speaks.
         windows: float32 (T, 20, 13), the clip's speech.
         wrong: another clip's speech of the same length; None leaves wrong_sound out.
         device: where the generator is.
     """
     energy = frame_energy(windows)  # of the clip's own sound for every row: wrong_sound is out of step with it
     made = {
-        "still": lambda: RowFrames(repeat(photo), True, energy),
-        "wrong_sound": lambda: RowFrames(spoken(generator, photo, wrong, device), False, energy),
-        "model": lambda: RowFrames(spoken(generator, photo, windows, device), False, energy),
+        "still": lambda: RowFrames(repeat(portrait.face), True, energy),
+        "wrong_sound": lambda: RowFrames(spoken(generator, portrait, wrong, device), False, energy),
+        "model": lambda: RowFrames(spoken(generator, portrait, windows, device), False, energy),
     }
     return {name: made[name]() for name in names if name != "wrong_sound" or wrong is not None}

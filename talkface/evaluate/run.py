@@ -21,7 +21,7 @@ from talkface.errors import TalkfaceError
 from talkface.evaluate.columns import paper_row
 from talkface.evaluate.config import EvalConfig
 from talkface.evaluate.report import Report, clip_table
-from talkface.evaluate.rows import fit_windows, identity_frame, row_frames, wrong_sounds
+from talkface.evaluate.rows import fit_windows, identity_portrait, row_frames, wrong_sounds
 from talkface.evaluate.score import LANDMARK_METRICS, ClipScore, Scorer
 from talkface.face.find import FaceFinder
 from talkface.model.checkpoint import load_estimator, load_generator, weights_hash
@@ -149,8 +149,8 @@ class _Run:
         windows, wrong = clip.mfcc, None
         if "wrong_sound" in config.rows and donor != number:
             wrong = fit_windows(self.clips[donor].mfcc, len(clip))
-        photo = clip.frame(identity_frame(clip, config.identity, config.seed + number))
-        rows = row_frames(config.rows, self.generator, photo, windows, wrong, self.device)
+        portrait = identity_portrait(clip, config.identity, config.seed + number)
+        rows = row_frames(config.rows, self.generator, portrait, windows, wrong, self.device)
         return self.scorer.score(clip.name, clip.speaker, clip.frames(), rows, windows)
 
 

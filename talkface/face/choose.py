@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 
-from talkface.config import EYE_CENTRE, EYE_DISTANCE
+from talkface.config import ALIGNED_LIPS, EYE_CENTRE, EYE_DISTANCE
 from talkface.errors import TalkfaceError
-from talkface.face.align import fit_transform
+from talkface.face.align import apply, fit_transform
 from talkface.face.fan import FanFinder
 from talkface.face.find import PROFILE_YAW, Face, FaceFinder
-from talkface.face.landmarks import eye_distance
+from talkface.face.landmarks import eye_distance, lips
 
 Box = tuple[float, float, float, float]
 
@@ -37,6 +37,8 @@ class Choice:
     """From left to right, from 1; None for a face that the user pointed at."""
     found: int | None = None
     """Faces in the photo; None where they were not counted."""
+    lips: np.ndarray = field(default_factory=lambda: np.array(ALIGNED_LIPS, np.float32))
+    """float32 (40, 2) px of the aligned face; where there are no landmarks, those of a usual face."""
     yaw: float | None = None
     """Degrees to the side, rough; None where there are no landmarks."""
     notes: tuple[str, ...] = ()
@@ -89,11 +91,13 @@ def choose_face(
             note = f"No face can be made out in --box of {name}: the box is taken for an upright one, forehead to chin."
             return Choice(upright(box), _plain(box), notes=(note,))
     _refuse_profile(face, name)
+    transform = fit_transform(face.points)
     return Choice(
-        fit_transform(face.points),
+        transform,
         _plain(face.box),
         number=None if index is None else index + 1,
         found=found,
+        lips=apply(transform, lips(face.points)),
         yaw=face.yaw,
         notes=(*notes, *_doubts(face, name)),
     )

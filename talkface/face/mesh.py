@@ -9,6 +9,7 @@ Shapes: N faces; crop pixels are those of the 192x192 input.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -39,22 +40,7 @@ class Region(nn.Module):
         super().__init__()
         self.register_buffer("indices", torch.tensor(indices), persistent=False)
         self.corners = corners
-        self.blocks = nn.Sequential(
-            DepthwiseBlock(32, 32),
-            DepthwiseBlock(32, 32),
-            DepthwiseBlock(32, 64, stride=2),
-            DepthwiseBlock(64, 64),
-            DepthwiseBlock(64, 64),
-            DepthwiseBlock(64, 128, stride=2),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128, stride=2),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128),
-            nn.Conv2d(128, 32, 1),
-            nn.PReLU(32),
-            DepthwiseBlock(32, 32),
-        )
+        self.blocks = nn.Sequential(*_narrowing(halvings=3))
         self.points = nn.Conv2d(32, 2 * len(indices), 2)
 
     def forward(self, features: Tensor, mesh: Tensor) -> Tensor:
@@ -81,6 +67,15 @@ class Region(nn.Module):
         return torch.cat((linear, shift.unsqueeze(2)), 2)
 
 
+def _narrowing(halvings: int) -> list[nn.Module]:
+    """From 32 channels to 32, the side halved so often; up to 128 channels between."""
+    widths = [32, 64, 128, 128, 128][: halvings + 1]
+    layers: list[nn.Module] = [DepthwiseBlock(32, 32), DepthwiseBlock(32, 32)]
+    for before, width in pairwise(widths):
+        layers += [DepthwiseBlock(before, width, stride=2), DepthwiseBlock(width, width), DepthwiseBlock(width, width)]
+    return [*layers, nn.Conv2d(128, 32, 1), nn.PReLU(32), DepthwiseBlock(32, 32)]
+
+
 def _cut(features: Tensor, matrix: Tensor) -> Tensor:
     """Cut (N, C, 16, 16) out of (N, C, 48, 48), bilinear; a sample outside the map is zero altogether."""
     centres = torch.arange(REGION_SIZE, device=features.device, dtype=features.dtype) + 0.5
@@ -100,25 +95,7 @@ class FaceMesh(nn.Module):
         self.stem = nn.Conv2d(3, 16, 3, stride=2)
         self.stem_activation = nn.PReLU(16)
         self.early = nn.Sequential(DepthwiseBlock(16, 16), DepthwiseBlock(16, 16), DepthwiseBlock(16, 32, stride=2))
-        self.trunk = nn.Sequential(
-            DepthwiseBlock(32, 32),
-            DepthwiseBlock(32, 32),
-            DepthwiseBlock(32, 64, stride=2),
-            DepthwiseBlock(64, 64),
-            DepthwiseBlock(64, 64),
-            DepthwiseBlock(64, 128, stride=2),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128, stride=2),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128, stride=2),
-            DepthwiseBlock(128, 128),
-            DepthwiseBlock(128, 128),
-            nn.Conv2d(128, 32, 1),
-            nn.PReLU(32),
-            DepthwiseBlock(32, 32),
-        )
+        self.trunk = nn.Sequential(*_narrowing(halvings=4))
         self.points = nn.Conv2d(32, 3 * MESH_POINTS, 3)
         self.flag = nn.Conv2d(32, 1, 3)
         self.lips = Region(LIPS_REGION, corners=(61, 291))

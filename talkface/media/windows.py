@@ -47,8 +47,22 @@ def mfcc_windows(
 
 
 def iterate_windows(
-    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, offset: float = 0.0, batch: int = 256
+    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, context: int = 0, batch: int = 256
 ) -> Iterator[np.ndarray]:
-    """The windows of `mfcc_windows`, each (20, 13), made `batch` at a time: for an hour of speech in little memory."""
+    """The windows of `mfcc_windows` with their context, made `batch` at a time: for an hour of speech in little memory.
+
+    Args:
+        mfcc: float32 (steps, 13), 100 a second.
+        frames: how many.
+        fps: frames per second.
+        context: windows before and after each frame's own. They are 1/25 s apart at any frame rate, as networks that
+            were trained at 25 frames per second know them.
+        batch: frames made at a time.
+
+    Yields:
+        float32 (2 * context + 1, 20, 13) for each frame.
+    """
     for first in range(0, frames, batch):
-        yield from mfcc_windows(mfcc, min(batch, frames - first), fps, offset, first)
+        count = min(batch, frames - first)
+        around = [mfcc_windows(mfcc, count, fps, near / FPS, first) for near in range(-context, context + 1)]
+        yield from np.stack(around, 1)

@@ -3,6 +3,9 @@
 It works on a square window of the aligned face that holds mouth, jaw and cheeks; the rest of the face stays the
 photo's. The trunk runs at half the window's resolution, the last layer gives colour and mask at full resolution.
 
+The photo's lips are carried to where the sound wants them by radial basis functions (lipwarp.py); the decoder sees the
+result, refines the flow and paints what the photo cannot show.
+
 Shapes: B batch, S side of the window in px, D audio features. Pictures are float32 in [0, 1].
 """
 
@@ -15,13 +18,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from talkface.config import ALIGNED_LIPS
 from talkface.errors import TalkfaceError
 from talkface.model.attention import attend, coarse_mask
 from talkface.model.encoders import AudioEncoder, ImageEncoder, conv, lively
+from talkface.model.lipwarp import LipWarp
 
 LIP_POINTS = 40
 LIP_UNIT = 8.0  # px of the aligned face that count as 1 in a lip shape
 FLOW_UNIT = 8.0  # px of the aligned face that count as 1 in the flow layer's output
+MOUTH_LOGIT = 4.0  # on the mask between the lips, where the photo has nothing to show: paint there first
 RIM = 12  # px over which mask and flow fade to 0 at the window's border
 
 
@@ -45,6 +51,8 @@ class GeneratorConfig:
     """Dynamic attention (paper 3.3): the photo's lips are dimmed, and the predicted mask is fed back with the frame."""
     audio_dropout: float = 0.2
     """Share of the audio encoder's hidden features that training leaves out."""
+    landmark_noise: float = 1.0
+    """Noise, in px, that training adds to the photo's lip points where it estimates their shape from them."""
 
     def __post_init__(self) -> None:
         left, top, side = self.window
@@ -61,6 +69,8 @@ class Identity(NamedTuple):
     """(B, 3, S, S): what the flow warps."""
     maps: list[Tensor]
     """Identity features from fine to coarse."""
+    points: Tensor
+    """(B, 40, 2) px of the aligned face: where the photo's lips are."""
     lips: Tensor
     """(B, 40, 2): how the photo's lips seem to differ from the person's mean lips, in units of 8 px."""
 
@@ -128,27 +138,31 @@ class LipCode(nn.Module):
 
 
 class PhotoLips(nn.Module):
-    """Reads off the photo how its lips differ from the person's mean lips: whether the mouth is open in it.
+    """Tells from where the photo's lips are how they differ from the person's mean lips: whether the mouth is open.
+
+    Linear in the points: more would learn the few people of the training data by heart.
 
     Args:
-        channels: of the coarsest identity map.
-        cells: its side.
+        noise: px, added to the points in training.
     """
 
-    def __init__(self, channels: int, cells: int) -> None:
+    def __init__(self, noise: float) -> None:
         super().__init__()
-        self.squeeze = lively(nn.Conv2d(channels, 32, 1))
-        self.body = nn.Sequential(
-            nn.Linear(32 * cells**2, 256), nn.LeakyReLU(0.2, inplace=True), nn.Linear(256, 2 * LIP_POINTS)
-        )
+        self.noise = noise
+        self.register_buffer("usual", torch.tensor(ALIGNED_LIPS), persistent=False)
+        self.body = nn.Linear(2 * LIP_POINTS, 2 * LIP_POINTS)
+        nn.init.zeros_(self.body.weight)
+        nn.init.zeros_(self.body.bias)
 
-    def forward(self, coarse: Tensor) -> Tensor:
-        """(B, channels, cells, cells) -> (B, 40, 2) in units of 8 px."""
-        return self.body(F.leaky_relu(self.squeeze(coarse), 0.2).flatten(1)).unflatten(1, (LIP_POINTS, 2))
+    def forward(self, points: Tensor) -> Tensor:
+        """(B, 40, 2) px of the aligned face -> (B, 40, 2) in units of 8 px."""
+        if self.training and self.noise:
+            points = points + self.noise * torch.randn_like(points)
+        return self.body((points - self.usual).flatten(1) / LIP_UNIT).unflatten(1, (LIP_POINTS, 2))
 
 
 class FlowBasis(nn.Module):
-    """A coarse flow that is linear in the audio feature, so that the lips follow before the decoder has learned to.
+    """A coarse flow that is linear in the audio feature: what jaw and cheeks do when the lips move.
 
     Args:
         features: D, length of the audio feature.
@@ -177,13 +191,14 @@ class Generator(nn.Module):
         w0, w1, w2, w3 = config.widths
         features = config.audio_features
         self.identity_encoder = ImageEncoder(3, config.widths, fold=2)
-        self.image_encoder = ImageEncoder(4, (w0 // 2, w1 // 2, w2 // 2, w3 // 2), fold=2)
+        self.lip_warp = LipWarp(config.window) if config.head == "warp" else None
+        self.image_encoder = ImageEncoder(8 if self.lip_warp else 4, (w0 // 2, w1 // 2, w2 // 2, w3 // 2), fold=2)
         self.audio_encoder = AudioEncoder(config.audio_width, features, config.audio_context, config.audio_dropout)
         self.lip_head = nn.Linear(features, 2 * LIP_POINTS)
         self.lip_code = LipCode(features)
         self.audio_detail = nn.Linear(features, features)
         coarse = config.window[2] // 16
-        self.photo_lips = PhotoLips(w3, coarse)
+        self.photo_lips = PhotoLips(config.landmark_noise)
         self.place = nn.Parameter(torch.zeros(1, w3, coarse, coarse))
         self.merge = lively(nn.Conv2d(w3 + w3 // 2 + 64, w3, 1))
         self.audio_map = nn.Linear(features, 64)
@@ -209,11 +224,16 @@ class Generator(nn.Module):
         left, top, side = self.config.window
         return aligned[:, :, top : top + side, left : left + side]
 
-    def encode_identity(self, photo: Tensor, rate: Tensor | float = 1.0) -> Identity:
-        """Once per video. `photo` (B, 3, S, S); `rate` is the attention rate on its lips (paper 3.3)."""
+    def encode_identity(self, photo: Tensor, lips: Tensor, rate: Tensor | float = 1.0) -> Identity:
+        """Once per video.
+
+        Args:
+            photo: (B, 3, S, S).
+            lips: (B, 40, 2) px of the aligned face, where the photo has them.
+            rate: attention rate on the photo's lips (paper 3.3), scalar or (B, 1, 1, 1).
+        """
         seen = attend(photo, self.coarse, rate) if self.config.attention else photo
-        maps = self.identity_encoder(seen)
-        return Identity(photo, maps, self.photo_lips(maps[-1]))
+        return Identity(photo, self.identity_encoder(seen), lips, self.photo_lips(lips))
 
     def encode_audio(self, windows: Tensor) -> Tensor:
         """(B, C, 20, 13) MFCC windows -> (B, 80 + D) audio features: the lip shape that they suggest, and detail."""
@@ -239,7 +259,11 @@ class Generator(nn.Module):
             previous_mask = torch.zeros_like(previous_mask)
         lips = audio[:, : 2 * LIP_POINTS].unflatten(1, (LIP_POINTS, 2))
         audio = self.lip_code(lips, identity.lips) + audio[:, 2 * LIP_POINTS :]
-        last = self.image_encoder(torch.cat([previous, previous_mask], 1))
+        seen = [previous, previous_mask]
+        if self.lip_warp:
+            carried, mouth = self.lip_warp(identity.points, (lips - identity.lips) * LIP_UNIT)
+            seen += [warp(identity.photo, (carried * self.rim).detach(), self.grid), mouth]
+        last = self.image_encoder(torch.cat(seen, 1))
         fine, half, quarter, coarse = identity.maps
         heard = self.audio_map(audio)[:, :, None, None].expand(-1, -1, *coarse.shape[2:])
         x = self.merge(torch.cat([coarse + self.place, last[3], heard], 1))
@@ -249,11 +273,13 @@ class Generator(nn.Module):
         x = self.up1(x, [half, last[1]], audio)
         x = self.up0(x, [fine, last[0]], audio)
         picture = F.pixel_shuffle(self.picture_head(x), 2)  # (B, 4, S, S)
-        colour, mask = torch.sigmoid(picture[:, :3]), torch.sigmoid(picture[:, 3:])
-        if self.config.head == "colour":
-            return Frame(colour, mask * self.rim, torch.zeros_like(colour[:, :2]))
+        colour, logit = torch.sigmoid(picture[:, :3]), picture[:, 3:]
+        if not self.lip_warp:
+            return Frame(colour, torch.sigmoid(logit) * self.rim, torch.zeros_like(colour[:, :2]))
+        mask = torch.sigmoid(logit + MOUTH_LOGIT * mouth)
         flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False)
-        return Frame(colour, mask * self.coarse * self.rim, (flow + self.flow_basis(audio)) * FLOW_UNIT * self.rim)
+        flow = carried + (flow + self.flow_basis(audio)) * FLOW_UNIT
+        return Frame(colour, mask * self.coarse * self.rim, flow * self.rim)
 
     def compose(self, photo: Tensor, frame: Frame) -> Tensor:
         """mask x colour + (1 - mask) x photo warped by the flow, (B, 3, S, S)."""

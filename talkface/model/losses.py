@@ -45,7 +45,6 @@ def flow_at_lips_loss(flow: Tensor, photo_lips: Tensor, real_lips: Tensor, windo
     """Tells the warp where the lips went: at each lip point of the real frame the flow must lead to the photo's.
 
     Not in the paper, which has no warp. Backward flow: frame(p) = photo(p + flow(p)), so flow(real) = photo - real.
-    The error that all points share is mostly the head's movement, which no sound foretells: it counts a quarter.
 
     Args:
         flow: (B, 2, S, S) px.
@@ -53,21 +52,23 @@ def flow_at_lips_loss(flow: Tensor, photo_lips: Tensor, real_lips: Tensor, windo
         window: x, y, side in px.
 
     Returns:
-        Mean Euclidean error of the mouth's shape in px, and a quarter of that of its place.
+        `lip_shape_loss` of the flow there, px.
     """
     left, top, side = window
     corner = real_lips.new_tensor([left, top])
-    where = (real_lips - corner) * (2 / side) - 1  # pixel centres at integer + 0.5, as the lip points have them
+    where = (real_lips - corner + 0.5) * (2 / side) - 1
     at_lips = F.grid_sample(flow, where[:, :, None], padding_mode="border", align_corners=False)[..., 0]  # (B, 2, 40)
-    wanted = (photo_lips - real_lips).transpose(1, 2)
-    error = at_lips - wanted
-    place = error.mean(2, keepdim=True)
-    return torch.linalg.vector_norm(error - place, dim=1).mean() + torch.linalg.vector_norm(place, dim=1).mean() / 4
+    return lip_shape_loss(at_lips.transpose(1, 2), photo_lips - real_lips)
 
 
 def lip_shape_loss(predicted: Tensor, true: Tensor) -> Tensor:
-    """Mean distance of lip points heard in the sound to the true ones, both (B, 40, 2) in units of 8 px."""
-    return torch.linalg.vector_norm(predicted - true, dim=2).mean()
+    """Mean distance of lip points (B, 40, 2), each mouth's mean taken off as in LMD, and a quarter of the means' own.
+
+    What all points share is mostly the head's movement, which no sound foretells and no photo tells.
+    """
+    error = predicted - true
+    place = error.mean(1, keepdim=True)
+    return torch.linalg.vector_norm(error - place, dim=2).mean() + torch.linalg.vector_norm(place, dim=2).mean() / 4
 
 
 def mask_size_loss(mask: Tensor) -> Tensor:

@@ -35,8 +35,8 @@ class Networks(nn.Module):
     def forward(self, task: str, *inputs: Any) -> Any:
         """Runs one task.
 
-        "visemes" (windows, classes) and "sound" (windows, lips px) give loss terms, "rollout" (batch, rate, from_real,
-        true_lips) gives Generated, "adversaries" (batch, generated) gives loss terms.
+        "visemes" (windows, classes) and "sound" (windows, lips px, mean lips px) give loss terms, "rollout" (batch,
+        rate, from_real, true_lips) gives Generated, "adversaries" (batch, generated) gives loss terms.
         """
         return getattr(self, f"_{task}")(*inputs)
 
@@ -45,7 +45,7 @@ class Networks(nn.Module):
         net = self.generator
         by_lesson = {
             "visemes": [net.audio_encoder.window, self.viseme_head],
-            "sound": [net.audio_encoder, net.lip_head],
+            "sound": [net.audio_encoder, net.lip_head, net.photo_lips],
             "full": [net],
         }
         if lesson in by_lesson:
@@ -61,9 +61,10 @@ class Networks(nn.Module):
         middle = windows[:, windows.shape[1] // 2]
         return {"visemes": F.cross_entropy(self.viseme_head(self.generator.audio_encoder.window(middle)), classes)}
 
-    def _sound(self, windows: Tensor, lips: Tensor) -> dict[str, Tensor]:
-        heard = self.generator.lip_head(self.generator.audio_encoder(windows)).unflatten(1, lips.shape[1:])
-        return {"shape": lip_shape_loss(heard, lips / LIP_UNIT)}
+    def _sound(self, windows: Tensor, lips: Tensor, mean_lips: Tensor) -> dict[str, Tensor]:
+        net, true = self.generator, (lips - mean_lips) / LIP_UNIT
+        heard = net.lip_head(net.audio_encoder(windows)).unflatten(1, lips.shape[1:])
+        return {"shape": lip_shape_loss(heard, true), "photo": lip_shape_loss(net.photo_lips(lips), true)}
 
     def _rollout(self, batch: Batch, rate: Tensor, from_real: Tensor, true_lips: bool) -> Generated:
         return self.rollout(batch, rate, from_real, true_lips)

@@ -61,10 +61,12 @@ class Rollout(nn.Module):
     def forward(self, batch: Batch, rate: Tensor, from_real: Tensor, true_lips: bool) -> Generated:
         """
         Args:
-            batch: photo (B, 3, S, S), frames (B, K, 3, S, S), windows (B, K, C, 20, 13), lips (B, K, 40, 2).
+            batch: photo (B, 3, S, S), photo_lips (B, 40, 2) px, frames (B, K, 3, S, S), windows (B, K, C, 20, 13), lips
+                (B, K, 40, 2) px.
             rate: (B, 1, 1, 1) attention rate on the photo's lips.
             from_real: (B, 1, 1, 1) bool: start from the real frame before, not from the photo.
-            true_lips: give the decoder the true lip shape in place of the sound.
+            true_lips: give the decoder the true lip shapes, in place of those heard in the sound and estimated from
+                the photo.
         """
         net, (count, length) = self.generator, batch.frames.shape[:2]
         if true_lips:
@@ -72,7 +74,9 @@ class Rollout(nn.Module):
         else:
             audio, heard = net.audio_and_lips(batch.windows.flatten(0, 1))
         audio = audio.unflatten(0, (count, length))
-        identity = net.encode_identity(batch.photo, rate)
+        identity = net.encode_identity(batch.photo, batch.photo_lips, rate)
+        estimate = identity.lips
+        identity = identity._replace(lips=photo_offsets(batch) if true_lips else estimate.detach())
         previous, mask = torch.where(from_real, batch.before, batch.photo), net.first_mask(count)
         shown = []
         for moment in range(length):
@@ -81,12 +85,17 @@ class Rollout(nn.Module):
             previous, mask = picture.detach(), frame.mask.detach()
             shown.append((picture, frame.colour, frame.mask, frame.flow))
         pictures, colours, masks, flows = (torch.stack(each, 1).flatten(0, 1) for each in zip(*shown, strict=True))
-        return Generated(pictures, colours, masks, flows, identity.lips, heard)
+        return Generated(pictures, colours, masks, flows, estimate, heard)
 
 
 def lip_offsets(batch: Batch) -> Tensor:
     """True lips as offsets from the clip's mean in units of 8 px, (B, K, 40, 2)."""
     return (batch.lips - batch.mean_lips[:, None]) / LIP_UNIT
+
+
+def photo_offsets(batch: Batch) -> Tensor:
+    """True lips of the photos as offsets from the clip's mean in units of 8 px, (B, 40, 2)."""
+    return (batch.photo_lips - batch.mean_lips) / LIP_UNIT
 
 
 class Objective(nn.Module):
@@ -124,8 +133,7 @@ class Objective(nn.Module):
         }
         if self.config.generator.head == "warp":
             measures["colour"] = lambda: losses.lip_loss(real, made.colours, window)
-            in_photo = (batch.photo_lips - batch.mean_lips) / LIP_UNIT
-            measures["photo"] = lambda: losses.lip_shape_loss(made.photo_lips, in_photo)
+            measures["photo"] = lambda: losses.lip_shape_loss(made.photo_lips, photo_offsets(batch))
             measures["flow"] = lambda: losses.flow_at_lips_loss(made.flows, photo_lips, lips, window)
         measures["mask"] = lambda: losses.mask_size_loss(made.masks)
         if made.lips_heard is not None:

@@ -15,8 +15,9 @@ class Stage:
     """One lesson of the curriculum."""
 
     lesson: str
-    """"visemes": audio encoder, mouth classes of synthetic speech. "sound": audio encoder, lip shapes of real clips.
-    "lips": decoder, true lip shapes in place of sound. "full": the paper's objective (Eq. 13)."""
+    """"visemes": audio encoder, mouth classes of synthetic speech. "sound": audio encoder, lip shapes of real clips;
+    besides, what the photo's lip points tell. "lips": decoder, true lip shapes in place of sound. "full": the paper's
+    objective (Eq. 13)."""
     steps: int
     """Optimiser steps."""
     batch: int
@@ -50,8 +51,8 @@ class TrainConfig:
     stages: tuple[Stage, ...] = (
         Stage("visemes", 1500, 256, learning_rate=1e-3),
         Stage("sound", 2000, 256, learning_rate=5e-4),
-        Stage("lips", 1200, 24, learning_rate=6e-4),
-        Stage("full", 650, 8, rollout=3, learning_rate=2e-4),
+        Stage("lips", 2400, 24, learning_rate=6e-4),
+        Stage("full", 1100, 8, rollout=3, learning_rate=2e-4),
     )
     """The curriculum, in order."""
     gan_weight: float = 0.03
@@ -77,7 +78,7 @@ class TrainConfig:
     colour_weight: float = 2.0
     """L1 of the unmasked colour on the lip area, so that it is worth showing before the mask shows it; not in the
     paper."""
-    mask_weight: float = 0.1
+    mask_weight: float = 0.3
     """Size of the mask; not in the paper."""
     estimate: str = "js"
     """Mutual information: "js" (Eq. 7), "dv" (Eq. 6) or "none"."""

@@ -2,10 +2,14 @@
 
 Identity is encoded once, sound in blocks, and each frame gets the one before it and its mask. Memory does not grow with
 the length of the speech.
+
+A video begins with the photo as it is, and leaves it within a fraction of a second: at first its lips are where the
+photo has them, whatever is heard.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from itertools import islice, repeat
@@ -15,9 +19,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from talkface.model.generator import LIP_POINTS, Generator
+from talkface.config import FPS
+from talkface.model.generator import LIP_POINTS, Frame, Generator
 
 BLOCK = 256  # frames whose sound is encoded together
+ONSET = 0.12  # s in which the photo's own lips fade to a third; where clips begin with the photo it is right for most
+
+
+class Portrait(NamedTuple):
+    """A face that is to speak."""
+
+    face: np.ndarray
+    """uint8 RGB (256, 256, 3), aligned."""
+    lips: np.ndarray
+    """float32 (40, 2) px: where the lips are in it, as `talkface.face.landmarks.lips` orders them."""
 
 
 class SpokenFrame(NamedTuple):
@@ -56,41 +71,59 @@ def _ends_repeated(windows: Iterable[np.ndarray], times: int) -> Iterator[np.nda
         yield from repeat(window, times)
 
 
-@torch.inference_mode()
 def speak(
     generator: Generator,
-    photo: np.ndarray,
+    portrait: Portrait,
     windows: Iterable[np.ndarray],
     device: torch.device | str = "cpu",
     expression: float = 1.0,
 ) -> Iterator[SpokenFrame]:
-    """Frames of the face in `photo` saying what is in `windows`.
+    """Frames of the face in `portrait` saying what is in `windows`.
 
     Args:
         generator: in eval mode, on `device`.
-        photo: aligned face, uint8 RGB (256, 256, 3).
-        windows: one float32 (20, 13) MFCC window for each frame wanted.
+        portrait: who speaks.
+        windows: one float32 (20, 13) MFCC window for each frame wanted, at 25 frames per second.
         device: where the generator is.
         expression: factor on the lip shapes heard in the sound. 1 is the likeliest movement, which is smaller than
             life, because much about lips is not in the sound.
     """
-    whole = to_network(photo, device)
+    stacks = with_context(windows, generator.config.audio_context)
+    return speak_in_context(generator, portrait, stacks, device, expression)
+
+
+@torch.inference_mode()
+def speak_in_context(
+    generator: Generator,
+    portrait: Portrait,
+    stacks: Iterable[np.ndarray],
+    device: torch.device | str = "cpu",
+    expression: float = 1.0,
+    fps: float = FPS,
+) -> Iterator[SpokenFrame]:
+    """As `speak`, at any frame rate: each frame's window comes with its context, float32 (2 * context + 1, 20, 13)."""
+    whole, lips = to_network(portrait.face, device), torch.from_numpy(portrait.lips).to(device)[None]
     left, top, side = generator.config.window
     still = generator.crop(whole).contiguous(memory_format=torch.channels_last)
-    identity = generator.encode_identity(still)
+    identity = generator.encode_identity(still, lips)
     previous, mask = still, generator.first_mask(1)
-    for audio in _encoded(generator, windows, device):
-        frame = generator.step(identity, livelier(audio, expression), previous, mask)
+    begun = None
+    for number, audio in enumerate(_encoded(generator, stacks, device)):
+        lips, detail = audio.split((2 * LIP_POINTS, audio.shape[1] - 2 * LIP_POINTS), 1)
+        lips = expression * lips
+        begun = lips - identity.lips.flatten(1) if begun is None else begun
+        photo_share = math.exp(-number / fps / ONSET)
+        frame = generator.step(identity, torch.cat([lips - photo_share * begun, detail], 1), previous, mask)
+        frame = faded(frame, 1 - photo_share**3)
         previous, mask = generator.compose(still, frame), frame.mask
-        face = photo.copy()
+        face = portrait.face.copy()
         face[top : top + side, left : left + side] = to_picture(previous[0])
         yield SpokenFrame(face, frame.colour[0].cpu().numpy(), mask[0, 0].cpu().numpy(), frame.flow[0].cpu().numpy())
 
 
-def livelier(audio: Tensor, expression: float) -> Tensor:
-    """Audio features (B, 80 + D) with the lip shape in them `expression` times as far from rest."""
-    lips, detail = audio[:, : 2 * LIP_POINTS], audio[:, 2 * LIP_POINTS :]
-    return torch.cat([lips * expression, detail], 1)
+def faded(frame: Frame, share: float) -> Frame:
+    """`frame` with so much of what makes it differ from the photo."""
+    return frame._replace(mask=share * frame.mask, flow=share * frame.flow)
 
 
 def to_picture(frame: Tensor) -> np.ndarray:
@@ -98,8 +131,8 @@ def to_picture(frame: Tensor) -> np.ndarray:
     return (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _encoded(generator: Generator, windows: Iterable[np.ndarray], device: torch.device | str) -> Iterator[Tensor]:
+def _encoded(generator: Generator, stacks: Iterable[np.ndarray], device: torch.device | str) -> Iterator[Tensor]:
     """Audio features (1, D), one a frame, encoded in blocks."""
-    stream = with_context(windows, generator.config.audio_context)
+    stream = iter(stacks)
     while block := list(islice(stream, BLOCK)):
         yield from generator.encode_audio(torch.from_numpy(np.stack(block)).to(device)).split(1)

@@ -111,11 +111,10 @@ class Learner:
         return batch
 
     def _listen(self, stage: Stage, batch: Any) -> dict[str, Tensor]:
-        windows, target = batch if stage.lesson == "visemes" else (batch.windows, batch.lips)
-        windows, target = self.processes.mine(windows), self.processes.mine(target)
+        windows, *targets = (self.processes.mine(part) for part in batch)
         windows = distort_sound(windows, self.processes.part) if self.config.augment else windows
         self._own_dropout()
-        terms = self.together(stage.lesson, windows.to(self.device), target.to(self.device))
+        terms = self.together(stage.lesson, *(part.to(self.device) for part in (windows, *targets)))
         self._descend(self.optimiser, terms)
         return terms
 
