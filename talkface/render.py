@@ -211,7 +211,7 @@ class _Scene:
 
     def play(self) -> Iterator[np.ndarray]:
         """The video's frames, uint8 RGB (height, width, 3)."""
-        sound = iterate_windows(self.speech.mfcc, self.frames, self.fps, self.generator.config.audio_context)
+        sound = iterate_windows(self.speech.mfcc, self.frames, self.fps, self.generator.config.audio_offsets)
         spoken = speak_in_context(self.generator, self.portrait, sound, self.device, self.expression, float(self.fps))
         if self.crop:
             yield from (frame.face for frame in spoken)

@@ -14,7 +14,7 @@ from talkface.face.find import Face
 from talkface.face.landmarks import EYES, STABLE
 
 ASTRONAUT = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
-PHOTO = np.zeros((400, 600, 3), np.uint8)
+PHOTO = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
 
 
 def face_at(left, scale=1.0, yaw=0.0):

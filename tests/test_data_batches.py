@@ -12,7 +12,7 @@ from talkface.data.batches import MIRRORED_LIPS, ClipBatches, ahead, context_win
 from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
 
-WINDOW, CONTEXT = (80, 128, 96), 1
+WINDOW, CONTEXT = (80, 128, 96), (-1, 0, 1)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("context", [0, 2])
 def test_windows_are_around_the_moment_whose_class_is_asked(folder, context):
-    windows, classes = VisemeBatches(folder, context, seed=0).batch(3, 200)
+    windows, classes = VisemeBatches(folder, range(-context, context + 1), seed=0).batch(3, 200)
     assert windows.shape == (200, 2 * context + 1, 20, 13)
     for window, label in zip(windows.numpy(), classes.tolist(), strict=True):
         utterance = window[0, 0, 0]
@@ -35,11 +35,11 @@ def test_windows_are_around_the_moment_whose_class_is_asked(folder, context):
 
 
 def test_a_batch_follows_from_seed_and_step(folder):
-    one, other = VisemeBatches(folder, 1, seed=0), VisemeBatches(folder, 1, seed=0)
+    one, other = VisemeBatches(folder, (-1, 0, 1), seed=0), VisemeBatches(folder, (-1, 0, 1), seed=0)
     for step in (4, 1):
         assert all(torch.equal(a, b) for a, b in zip(one.batch(step, 8), other.batch(step, 8), strict=True))
     assert not torch.equal(one.batch(0, 8)[0], one.batch(1, 8)[0])
-    assert not torch.equal(one.batch(0, 8)[0], VisemeBatches(folder, 1, seed=1).batch(0, 8)[0])
+    assert not torch.equal(one.batch(0, 8)[0], VisemeBatches(folder, (-1, 0, 1), seed=1).batch(0, 8)[0])
 
 
 def test_no_phoneme_is_in_two_classes():

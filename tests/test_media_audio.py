@@ -262,7 +262,7 @@ def test_windows_made_piece_by_piece_are_the_same():
 @pytest.mark.parametrize("fps", [25, 50, 12.5])
 def test_context_is_a_twenty_fifth_of_a_second_apart_at_any_frame_rate(fps):
     mfcc = np.arange(400, dtype=np.float32)[:, None] * np.ones(13, np.float32)
-    stacks = np.stack(list(iterate_windows(mfcc, 20, fps, context=2)))
+    stacks = np.stack(list(iterate_windows(mfcc, 20, fps, offsets=range(-2, 3))))
     assert stacks.shape == (20, 5, 20, 13)
     np.testing.assert_array_equal(stacks[:, 2], mfcc_windows(mfcc, 20, fps))
     np.testing.assert_array_equal(np.diff(stacks[10:, :, :, 0], axis=1), 4)  # steps of 10 ms

@@ -73,6 +73,13 @@ def test_the_average_follows_by_its_decay():
     assert not any(p.requires_grad for p in average.network.parameters())
 
 
+def test_weights_that_were_learned_before_are_forgotten_by_the_decay_alone():
+    net, target = scrambled(), scrambled(seed=1)
+    average = Average(net, decay=0.9, random=False)
+    average.update(target)
+    assert torch.allclose(average.network.place, 0.9 * net.place + 0.1 * target.place, atol=1e-6)
+
+
 def test_the_average_is_a_network_of_its_own():
     net = scrambled()
     average = Average(net, decay=0.9)

@@ -72,6 +72,17 @@ def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
     assert heard.windows.grad[:, 1].abs().max() > 0
 
 
+@pytest.mark.parametrize("taught", [False, True])
+def test_lips_that_have_a_loss_of_their_own_learn_nothing_from_pictures(batch, taught):
+    net = scrambled().requires_grad_(True)
+    made = Rollout(net, lips_taught=taught)(batch, RATE, FROM_REAL, False)
+    made.frames.sum().backward(retain_graph=True)
+    assert (net.lip_head.weight.grad is None) == taught
+    assert net.audio_detail.weight.grad.abs().max() > 0
+    made.lips_heard.sum().backward()
+    assert net.lip_head.weight.grad.abs().max() > 0
+
+
 def test_lip_offsets_are_from_the_clips_mean_in_units_of_eight_px(batch):
     assert torch.allclose(lip_offsets(batch)[1, 0], (batch.lips[1, 0] - batch.mean_lips[1]) / 8)
 

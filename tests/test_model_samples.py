@@ -15,7 +15,7 @@ class Listed(list):
 
 
 def test_a_sheet_has_three_rows_for_each_sequence_each_led_by_the_photo():
-    batch = ClipBatches([Listed(puppets(2, 6))], MINI.window, MINI.audio_context).frames(0, 2, 3)
+    batch = ClipBatches([Listed(puppets(2, 6))], MINI.window, MINI.audio_offsets).frames(0, 2, 3)
     sheet = sample_sheet(scrambled(), batch, torch.device("cpu"), true_lips=False)
     assert sheet.shape == (2 * 3 * 96, 4 * 96, 3)
     cells = sheet.reshape(2, 3, 96, 4, 96, 3).swapaxes(2, 3)

@@ -302,6 +302,16 @@ def test_what_no_face_is_seen_in_speaks_when_it_is_pointed_at(folder, speech, we
     assert "taken for an upright one" in notes[0]
 
 
+def draw_smiley(path):
+    image = Image.new("RGB", (400, 400), "white")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((80, 80, 320, 320), fill="yellow", outline="black", width=5)
+    draw.ellipse((140, 150, 170, 190), fill="black")
+    draw.ellipse((230, 150, 260, 190), fill="black")
+    draw.arc((140, 180, 260, 270), 20, 160, fill="black", width=6)
+    image.save(path)
+
+
 def cut(source, path, share=0.4):
     data = Path(source).read_bytes()
     Path(path).write_bytes(data[: int(len(data) * share)])
@@ -318,6 +328,7 @@ def lying_header(path):
 BAD = {
     "no face": (lambda: Image.new("RGB", (300, 200), "gray").save("bad.jpg"), "bad.jpg speech.wav", "No face found"),
     "a drawing": (lambda: draw_house("bad.png"), "bad.png speech.wav", "No face found in bad.png (400x400)"),
+    "a cartoon": (lambda: draw_smiley("bad.png"), "bad.png speech.wav", "The face in bad.png seems to be drawn"),
     "no photo": (lambda: None, "bad.jpg speech.wav", "bad.jpg"),
     "an empty photo": (lambda: Path("bad.jpg").touch(), "bad.jpg speech.wav", "bad.jpg is empty"),
     "a cut photo": (lambda: cut(ASTRONAUT, "bad.jpg"), "bad.jpg speech.wav", "bad.jpg"),

@@ -314,7 +314,7 @@ def changed(before, learner):
 def test_the_generators_step_changes_no_other_network_and_theirs_not_the_generator(data, row):
     config = replace(ablated(CONFIG, row), perceptual_weight=1.0)
     learner = a_learner(config)
-    clips = ClipBatches([open_dataset(data)], MINI.window, MINI.audio_context)
+    clips = ClipBatches([open_dataset(data)], MINI.window, MINI.audio_offsets)
     batch = learner._prepared(clips.frames(0, 4, 2))
     made = learner.networks("rollout", batch, torch.ones(4, 1, 1, 1), torch.zeros(4, 1, 1, 1) > 0, False)
     before = snapshot(learner)
@@ -323,6 +323,24 @@ def test_the_generators_step_changes_no_other_network_and_theirs_not_the_generat
     before = snapshot(learner)
     learner._descend(learner.adversary_optimiser, learner.networks("adversaries", batch, made))
     assert changed(before, learner) == {"objective.discriminator", "objective.statistics"}
+
+
+def test_the_statistics_network_starts_with_the_generators_eyes_and_ears_once(data):
+    learner = Learner(CONFIG, ALONE)
+    generator, statistics = learner.networks.generator, learner.networks.objective.statistics
+    pairs = [
+        (statistics.audio_encoder.out.weight, generator.audio_encoder.out.weight),
+        (statistics.image_encoder.first[0].weight, generator.identity_encoder.first[0].weight),
+    ]
+    full = LESSONS[-1]
+    assert not any(torch.equal(*pair) for pair in pairs)
+    learner.begin(full, None)
+    assert all(torch.equal(*pair) for pair in pairs)
+    batch = ClipBatches([open_dataset(data)], MINI.window, MINI.audio_offsets).frames(0, full.batch, full.rollout)
+    learner.learn(Place(full, 0), 0, batch)
+    learned = statistics.audio_encoder.out.weight.clone()
+    learner.begin(full, None)
+    assert torch.equal(statistics.audio_encoder.out.weight, learned)
 
 
 def test_attention_rates_follow_the_schedule_in_the_full_lesson_alone():

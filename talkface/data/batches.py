@@ -75,9 +75,9 @@ class SoundBatch(NamedTuple):
     """(B, 40, 2) mean over the clip, px."""
 
 
-def context_windows(mfcc: np.ndarray, frames: np.ndarray, context: int) -> np.ndarray:
-    """Windows of `frames` and of `context` frames on either side, ends repeated: (len(frames), C, 20, 13)."""
-    around = frames[:, None] + np.arange(-context, context + 1)
+def context_windows(mfcc: np.ndarray, frames: np.ndarray, offsets: Sequence[int]) -> np.ndarray:
+    """The windows at `offsets` from each of `frames`, ends repeated: (len(frames), len(offsets), 20, 13)."""
+    around = frames[:, None] + np.array(offsets)
     return mfcc[around.clip(0, len(mfcc) - 1)]
 
 
@@ -112,7 +112,7 @@ class ClipBatches:
     Args:
         datasets: opened data sets, all of the split to train on.
         window: x, y, side of the part of the aligned face that is wanted.
-        context: frames of sound context on either side.
+        offsets: where the MFCC windows wanted for a frame lie, in frames from it.
         seed: of all draws.
         workers: threads that decode.
         mirror: show half of the sequences as in a mirror; only where the window is centred.
@@ -125,13 +125,13 @@ class ClipBatches:
         self,
         datasets: Sequence[Clips],
         window: tuple[int, int, int],
-        context: int,
+        offsets: Sequence[int],
         seed: int = 0,
         workers: int = 2,
         mirror: bool = True,
     ) -> None:
         self.datasets = datasets
-        self.window, self.context, self.seed = window, context, seed
+        self.window, self.offsets, self.seed = window, np.array(offsets), seed
         self.mirror = mirror and 2 * window[0] + window[2] == SIZE
         self.where = [(d, i) for d, dataset in enumerate(datasets) for i in range(len(dataset))]
         if not self.where:
@@ -166,7 +166,7 @@ class ClipBatches:
         chosen = random.choice(len(speech.clips), batch, p=weight / weight.sum())
         length = self.lengths[speech.clips[chosen]]
         frame = (random.random(batch) * length).astype(np.int64)
-        around = frame[:, None] + np.arange(-self.context, self.context + 1)
+        around = frame[:, None] + self.offsets
         start = speech.start[chosen]
         windows = speech.mfcc[start[:, None] + around.clip(0, length[:, None] - 1)]
         lips = np.stack([speech.lips[start + frame], speech.mean_lips[chosen]])
@@ -210,7 +210,7 @@ class ClipBatches:
         clip = self._clip(draw.clip)
         pictures = [self._window(clip.frame(int(i))) for i in (draw.photo, draw.before, *draw.frames)]
         lips = clip.lips.astype(np.float32)
-        heard = context_windows(clip.mfcc, draw.frames, self.context), lips[draw.photo], lips[draw.frames], lips.mean(0)
+        heard = context_windows(clip.mfcc, draw.frames, self.offsets), lips[draw.photo], lips[draw.frames], lips.mean(0)
         row = (pictures[0], pictures[1], np.stack(pictures[2:]), *heard)
         return mirrored(row) if draw.mirrored else row
 
@@ -227,7 +227,7 @@ class ClipBatches:
     def _heard(self, draw: Draw) -> tuple[np.ndarray, ...]:
         speech, start = self.speech, self.speech.start[draw.clip]
         of_clip = slice(start, start + self.lengths[draw.clip])
-        windows = context_windows(speech.mfcc[of_clip], draw.frames, self.context)
+        windows = context_windows(speech.mfcc[of_clip], draw.frames, self.offsets)
         lips = speech.lips[of_clip]
         points = (lips[draw.photo], lips[draw.frames], speech.mean_lips[draw.clip])
         return windows, *(map(mirrored_lips, points) if draw.mirrored else points)

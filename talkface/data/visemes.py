@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,14 +48,14 @@ class VisemeBatches:
 
     Args:
         folder: of the data set; None: $TALKFACE_DATA/visemes.
-        context: frames of sound context on either side.
+        offsets: where the windows wanted lie, in frames from the moment, as many before as after.
         seed: of all draws.
 
     Raises:
         TalkfaceError: the data set is missing.
     """
 
-    def __init__(self, folder: Path | None, context: int, seed: int) -> None:
+    def __init__(self, folder: Path | None, offsets: Sequence[int], seed: int) -> None:
         folder = folder or data_root() / "visemes"
         if not (folder / FILE).is_file():
             raise TalkfaceError(
@@ -66,7 +67,7 @@ class VisemeBatches:
             self.labels = stored["labels"].astype(np.int64)
             self.lengths = stored["lengths"]
         self.start = np.cumsum(self.lengths) - self.lengths
-        self.context, self.seed = context, seed
+        self.offsets, self.seed = np.array(offsets), seed
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
         """MFCC windows (B, C, 20, 13) and the class (B,) int64 sounding in their middle."""
@@ -74,7 +75,7 @@ class VisemeBatches:
         utterance = random.integers(len(self.lengths), size=size)
         start, length = self.start[utterance], self.lengths[utterance]
         centre = (random.random(size) * length).astype(np.int64)
-        frames = np.arange(-self.context, self.context + 1) * (STEPS_PER_SECOND // FPS)
+        frames = self.offsets * (STEPS_PER_SECOND // FPS)
         steps = np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
         inside = centre[:, None, None] + frames[:, None] + steps
         rows = start[:, None, None] + inside.clip(0, length[:, None, None] - 1)

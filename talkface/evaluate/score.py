@@ -163,7 +163,7 @@ class Scorer:
     def _encode_sound(self, windows: np.ndarray | None) -> np.ndarray | None:
         if "mi" not in self.metrics or windows is None:
             return None
-        stream, encoded = with_context(windows, self.estimator.config.audio_context), []
+        stream, encoded = with_context(windows, self.estimator.config.audio_offsets), []
         while block := list(islice(stream, 256)):
             encoded.append(self.estimator.audio_encoder(torch.from_numpy(np.stack(block)).to(self.device)).cpu())
         return torch.cat(encoded).numpy()

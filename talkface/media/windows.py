@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 
 import numpy as np
@@ -47,7 +47,7 @@ def mfcc_windows(
 
 
 def iterate_windows(
-    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, context: int = 0, batch: int = 256
+    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, offsets: Sequence[int] = (0,), batch: int = 256
 ) -> Iterator[np.ndarray]:
     """The windows of `mfcc_windows` with their context, made `batch` at a time: for an hour of speech in little memory.
 
@@ -55,14 +55,14 @@ def iterate_windows(
         mfcc: float32 (steps, 13), 100 a second.
         frames: how many.
         fps: frames per second.
-        context: windows before and after each frame's own. They are 1/25 s apart at any frame rate, as networks that
+        offsets: where the windows wanted for a frame lie, from its own, in 1/25 s at any frame rate, as networks that
             were trained at 25 frames per second know them.
         batch: frames made at a time.
 
     Yields:
-        float32 (2 * context + 1, 20, 13) for each frame.
+        float32 (len(offsets), 20, 13) for each frame.
     """
     for first in range(0, frames, batch):
         count = min(batch, frames - first)
-        around = [mfcc_windows(mfcc, count, fps, near / FPS, first) for near in range(-context, context + 1)]
+        around = [mfcc_windows(mfcc, count, fps, offset / FPS, first) for offset in offsets]
         yield from np.stack(around, 1)

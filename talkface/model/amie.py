@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from talkface.model.encoders import AudioEncoder, ImageEncoder
-from talkface.model.generator import GeneratorConfig
+from talkface.model.generator import Generator, GeneratorConfig
 
 
 class StatisticsNetwork(nn.Module):
@@ -29,7 +29,7 @@ class StatisticsNetwork(nn.Module):
         self.config = config
         self.image_encoder = ImageEncoder(3, config.widths, fold=2)
         self.audio_encoder = AudioEncoder(
-            config.audio_width, config.audio_features, config.audio_context, config.audio_dropout
+            config.audio_width, config.audio_features, len(config.audio_offsets), config.audio_dropout
         )
         side = config.window[2] // 16
         self.image_vector = nn.Linear(config.widths[3] * side * side, config.audio_features)
@@ -40,6 +40,11 @@ class StatisticsNetwork(nn.Module):
             nn.LeakyReLU(0.2),
             nn.Linear(128, 1),
         )
+
+    def start_from(self, generator: Generator) -> None:
+        """Takes the generator's encoders of photo and sound, which are of the same shape, in place of random ones."""
+        self.image_encoder.load_state_dict(generator.identity_encoder.state_dict())
+        self.audio_encoder.load_state_dict(generator.audio_encoder.state_dict())
 
     def forward(self, frame: Tensor, windows: Tensor) -> Tensor:
         """(B, 3, S, S) in [0, 1], (B, C, 20, 13) -> (B,) scores."""

@@ -27,9 +27,8 @@ class FrameDiscriminator(nn.Module):
         self.image = nn.Sequential(
             conv(3, width, 2), conv(width, 2 * width, 2), conv(2 * width, 4 * width, 2), conv(4 * width, 4 * width, 2)
         )
-        windows = 2 * config.audio_context + 1
         self.audio = nn.Sequential(
-            nn.Linear(windows * MFCC_STEPS * MFCC_COEFFS, 256),
+            nn.Linear(len(config.audio_offsets) * MFCC_STEPS * MFCC_COEFFS, 256),
             nn.LeakyReLU(0.2),
             nn.Linear(256, 128),
             nn.LeakyReLU(0.2),

@@ -67,22 +67,21 @@ class WindowEncoder(nn.Module):
 class AudioEncoder(nn.Module):
     """The MFCC windows around a frame to one feature vector.
 
-    The paper's encoder sees one window of 0.2 s. With `context` > 0 it also sees the windows of that many frames before
-    and after, each encoded by the same window encoder.
+    The paper's encoder sees one window of 0.2 s. Here it may see more of them, from before and after the frame, each
+    encoded by the same window encoder.
 
     Args:
         width: channels of the window encoder.
         features: D, length of the output.
-        context: frames of context on either side; 0 is the paper's.
+        windows: C, how many it sees; 1 is the paper's.
         dropout: share of hidden features that training leaves out.
     """
 
-    def __init__(self, width: int, features: int, context: int, dropout: float) -> None:
+    def __init__(self, width: int, features: int, windows: int, dropout: float) -> None:
         super().__init__()
-        self.windows = 2 * context + 1
         self.window = WindowEncoder(width, dropout)
         self.mix = nn.Sequential(
-            nn.Linear(width * self.windows, features), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)
+            nn.Linear(width * windows, features), nn.LeakyReLU(0.2, inplace=True), nn.Dropout(dropout)
         )
         self.out = nn.Linear(features, features)
 

@@ -43,8 +43,10 @@ class GeneratorConfig:
     """Channels of the audio encoder."""
     audio_features: int = 256
     """D, length of the audio feature."""
-    audio_context: int = 2
-    """Frames before and after whose MFCC windows are seen too; 0 is the paper's."""
+    audio_context: int = 4
+    """MFCC windows that are seen before the frame's own, and as many after it; 0 is the paper's."""
+    audio_stride: int = 2
+    """Frames from one of these windows to the next."""
     head: str = "warp"
     """"warp": mask x colour + (1 - mask) x warped photo. "colour": the same without a warp, as the paper has none."""
     attention: bool = True
@@ -60,6 +62,16 @@ class GeneratorConfig:
             raise TalkfaceError(f"Generator window {self.window} must lie in the 256-px face, its side divide by 16.")
         if self.head not in ("warp", "colour"):
             raise TalkfaceError(f"Generator head {self.head!r} is neither 'warp' nor 'colour'.")
+        if self.audio_context < 0 or self.audio_stride < 1:
+            raise TalkfaceError(
+                f"Audio context {self.audio_context} in strides of {self.audio_stride} is no number of windows.",
+                "Use a context of 0 or more and a stride of 1 or more.",
+            )
+
+    @property
+    def audio_offsets(self) -> tuple[int, ...]:
+        """Which frames' MFCC windows are seen, counted from the frame that is made."""
+        return tuple(self.audio_stride * i for i in range(-self.audio_context, self.audio_context + 1))
 
 
 class Identity(NamedTuple):
@@ -193,7 +205,7 @@ class Generator(nn.Module):
         self.identity_encoder = ImageEncoder(3, config.widths, fold=2)
         self.lip_warp = LipWarp(config.window) if config.head == "warp" else None
         self.image_encoder = ImageEncoder(8 if self.lip_warp else 4, (w0 // 2, w1 // 2, w2 // 2, w3 // 2), fold=2)
-        self.audio_encoder = AudioEncoder(config.audio_width, features, config.audio_context, config.audio_dropout)
+        self.audio_encoder = AudioEncoder(config.audio_width, features, len(config.audio_offsets), config.audio_dropout)
         self.lip_head = nn.Linear(features, 2 * LIP_POINTS)
         self.lip_code = LipCode(features)
         self.audio_detail = nn.Linear(features, features)
@@ -239,11 +251,15 @@ class Generator(nn.Module):
         """(B, C, 20, 13) MFCC windows -> (B, 80 + D) audio features: the lip shape that they suggest, and detail."""
         return self.audio_and_lips(windows)[0]
 
-    def audio_and_lips(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Audio features (B, 80 + D) and the lip shape in them (B, 40, 2), as offsets in units of 8 px."""
+    def audio_and_lips(self, windows: Tensor, detached: bool = False) -> tuple[Tensor, Tensor]:
+        """Audio features (B, 80 + D) and the lip shape in them (B, 40, 2), as offsets in units of 8 px.
+
+        Detached, what is made of the features teaches the lip shape nothing.
+        """
         heard = self.audio_encoder(windows)
         lips = self.lip_head(heard).unflatten(1, (LIP_POINTS, 2))
-        return torch.cat([lips.flatten(1), self.audio_detail(heard)], 1), lips
+        shape = lips.detach() if detached else lips
+        return torch.cat([shape.flatten(1), self.audio_detail(heard)], 1), lips
 
     def encode_lips(self, lips: Tensor) -> Tensor:
         """(B, 40, 2) true lip offsets -> (B, 80 + D): stands in for the audio feature while the decoder learns lips."""

@@ -16,6 +16,7 @@ from talkface.model.objective import Batch, Generated, Objective, Rollout
 from talkface.model.presets import TrainConfig
 
 VISEME_CLASSES = 14
+LEARNED = 1_000_000  # updates that weights count as having had which come from a file
 
 
 class Networks(nn.Module):
@@ -28,7 +29,7 @@ class Networks(nn.Module):
         super().__init__()
         self.config = config
         self.generator = conv_weights_channels_last(Generator(config.generator))
-        self.rollout = Rollout(self.generator)
+        self.rollout = Rollout(self.generator, lips_taught=bool(config.shape_weight))
         self.objective = conv_weights_channels_last(Objective(config))
         self.viseme_head = nn.Linear(config.generator.audio_width, VISEME_CLASSES)
 
@@ -78,12 +79,13 @@ class Average:
 
     Args:
         generator: the network to follow.
-        decay: weight of the past, reached gradually.
+        decay: weight of the past.
+        random: the weights are random, and soon to be forgotten: `decay` is reached gradually.
     """
 
-    def __init__(self, generator: Generator, decay: float) -> None:
+    def __init__(self, generator: Generator, decay: float, random: bool = True) -> None:
         self.network = copy.deepcopy(generator).requires_grad_(False)
-        self.decay, self.updates = decay, 0
+        self.decay, self.updates = decay, 0 if random else LEARNED
 
     @torch.no_grad()
     def update(self, generator: Generator) -> None:

@@ -52,11 +52,16 @@ class Rollout(nn.Module):
     """Generates K frames of each sequence, feeding back frames and masks (paper 3.1, 3.3).
 
     A generated frame is fed back without gradient: each frame answers for itself.
+
+    Args:
+        generator: what is trained.
+        lips_taught: a loss of their own teaches the lips heard in the sound. Pictures then do not: where lips are
+            uncertain they would only make them move less.
     """
 
-    def __init__(self, generator: Generator) -> None:
+    def __init__(self, generator: Generator, lips_taught: bool = False) -> None:
         super().__init__()
-        self.generator = generator
+        self.generator, self.lips_taught = generator, lips_taught
 
     def forward(self, batch: Batch, rate: Tensor, from_real: Tensor, true_lips: bool) -> Generated:
         """
@@ -72,7 +77,7 @@ class Rollout(nn.Module):
         if true_lips:
             audio, heard = net.encode_lips(lip_offsets(batch).flatten(0, 1)), None
         else:
-            audio, heard = net.audio_and_lips(batch.windows.flatten(0, 1))
+            audio, heard = net.audio_and_lips(batch.windows.flatten(0, 1), self.lips_taught)
         audio = audio.unflatten(0, (count, length))
         identity = net.encode_identity(batch.photo, batch.photo_lips, rate)
         estimate = identity.lips

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import NamedTuple
 
@@ -53,13 +53,18 @@ def to_network(picture: np.ndarray, device: torch.device | str = "cpu") -> Tenso
     return torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1)[None].float() / 255
 
 
-def with_context(windows: Iterable[np.ndarray], context: int) -> Iterator[np.ndarray]:
-    """Each (20, 13) window with the `context` windows before and after it, (2 * context + 1, 20, 13); ends repeated."""
-    held: deque[np.ndarray] = deque(maxlen=2 * context + 1)
-    for window in _ends_repeated(windows, context):
+def with_context(windows: Iterable[np.ndarray], offsets: Sequence[int]) -> Iterator[np.ndarray]:
+    """For each (20, 13) window those that lie at `offsets` from it, as many before as after; ends repeated.
+
+    Yields:
+        float32 (len(offsets), 20, 13).
+    """
+    reach = max(offsets)
+    held: deque[np.ndarray] = deque(maxlen=2 * reach + 1)
+    for window in _ends_repeated(windows, reach):
         held.append(window)
         if len(held) == held.maxlen:
-            yield np.stack(held)
+            yield np.stack([held[reach + offset] for offset in offsets])
 
 
 def _ends_repeated(windows: Iterable[np.ndarray], times: int) -> Iterator[np.ndarray]:
@@ -88,7 +93,7 @@ def speak(
         expression: factor on the lip shapes heard in the sound. 1 is the likeliest movement, which is smaller than
             life, because much about lips is not in the sound.
     """
-    stacks = with_context(windows, generator.config.audio_context)
+    stacks = with_context(windows, generator.config.audio_offsets)
     return speak_in_context(generator, portrait, stacks, device, expression)
 
 
@@ -101,7 +106,7 @@ def speak_in_context(
     expression: float = 1.0,
     fps: float = FPS,
 ) -> Iterator[SpokenFrame]:
-    """As `speak`, at any frame rate: each frame's window comes with its context, float32 (2 * context + 1, 20, 13)."""
+    """As `speak`, at any frame rate: each frame's window comes with its context, float32 (C, 20, 13)."""
     whole, lips = to_network(portrait.face, device), torch.from_numpy(portrait.lips).to(device)[None]
     left, top, side = generator.config.window
     still = generator.crop(whole).contiguous(memory_format=torch.channels_last)

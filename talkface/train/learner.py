@@ -49,7 +49,7 @@ class Learner:
     def start_from(self, generator: dict[str, Tensor]) -> None:
         """Takes these weights of a generator in place of random ones."""
         self.networks.generator.load_state_dict(generator)
-        self.average = Average(self.networks.generator, self.config.ema)
+        self.average = Average(self.networks.generator, self.config.ema, random=False)
 
     def join(self, compiled: bool) -> None:
         """Once the weights are in place: learn together with the other processes, and compile the generator."""
@@ -59,7 +59,12 @@ class Learner:
             self.networks.generator.step = torch.compile(self.networks.generator.step)
 
     def begin(self, stage: Stage, state: dict[str, Any] | None) -> None:
-        """A stage starts with a fresh optimiser, or with the state that a checkpoint inside it has kept."""
+        """A stage starts with a fresh optimiser, or with the state that a checkpoint inside it has kept.
+
+        The statistics network begins with what the generator has learned to see and hear until then.
+        """
+        if stage.lesson == "full" and not self.adversary_optimiser.state:
+            self.networks.objective.statistics.start_from(self.networks.generator)
         self.optimiser = torch.optim.AdamW(self.networks.learners(stage.lesson), stage.learning_rate, (0.9, 0.99))
         if state:
             self.optimiser.load_state_dict(state)

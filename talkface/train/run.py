@@ -46,7 +46,7 @@ class Run:
         datasets = [open_dataset(name, options.split) for name in options.data]
         shape = config.generator
         self.clips = ClipBatches(
-            datasets, shape.window, shape.audio_context, config.seed, options.workers, mirror=config.augment
+            datasets, shape.window, shape.audio_offsets, config.seed, options.workers, mirror=config.augment
         )
         self.learner = Learner(config, self.processes)
         self.weights = options.out / "generator.safetensors"
@@ -80,7 +80,7 @@ class Run:
         """The batches of a stage that are left, prepared ahead."""
         stage, config = place.stage, self.config
         if stage.lesson == "visemes":
-            speech = VisemeBatches(None, config.generator.audio_context, config.seed)
+            speech = VisemeBatches(None, config.generator.audio_offsets, config.seed)
             make: Callable[[int], Any] = lambda step: speech.batch(step, stage.batch)  # noqa: E731
         elif stage.lesson == "sound":
             make = lambda step: self.clips.sound(step, stage.batch)  # noqa: E731
