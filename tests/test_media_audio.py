@@ -9,6 +9,7 @@ import librosa
 import numpy as np
 import pytest
 
+from talkface.data.batches import context_windows
 from talkface.errors import TalkfaceError
 from talkface.media import audio
 from talkface.media.audio import SILENCE, iterate_windows, load_speech, mfcc_windows, speech_energy
@@ -265,7 +266,14 @@ def test_context_is_a_twenty_fifth_of_a_second_apart_at_any_frame_rate(fps):
     stacks = np.stack(list(iterate_windows(mfcc, 20, fps, offsets=range(-2, 3))))
     assert stacks.shape == (20, 5, 20, 13)
     np.testing.assert_array_equal(stacks[:, 2], mfcc_windows(mfcc, 20, fps))
-    np.testing.assert_array_equal(np.diff(stacks[10:, :, :, 0], axis=1), 4)  # steps of 10 ms
+    np.testing.assert_array_equal(np.diff(stacks[10:-4, :, :, 0], axis=1), 4)  # steps of 10 ms
+
+
+def test_context_repeats_the_ends_as_in_training():
+    mfcc = np.random.default_rng(0).normal(size=(300, 13)).astype(np.float32)
+    offsets = range(-8, 9, 2)
+    stacks = np.stack(list(iterate_windows(mfcc, 30, 25, offsets, batch=7)))
+    np.testing.assert_array_equal(stacks, context_windows(mfcc_windows(mfcc, 30), np.arange(30), offsets))
 
 
 def test_frames_cover_the_sound_and_no_more():

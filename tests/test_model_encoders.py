@@ -14,7 +14,7 @@ def test_a_frames_windows_become_one_vector(windows):
 
 
 def test_every_window_of_the_context_is_heard():
-    encoder, windows = AudioEncoder(8, 24, 1, dropout=0.2).eval(), torch.randn(1, 3, 20, 13)
+    encoder, windows = AudioEncoder(8, 24, 3, dropout=0.2).eval(), torch.randn(1, 3, 20, 13)
     silent = encoder(windows)
     for i in range(3):
         changed = windows.clone()
@@ -23,7 +23,7 @@ def test_every_window_of_the_context_is_heard():
 
 
 def test_frames_do_not_hear_each_others_sound():
-    encoder, windows = AudioEncoder(8, 24, 1, dropout=0.2).eval(), torch.randn(4, 3, 20, 13)
+    encoder, windows = AudioEncoder(8, 24, 3, dropout=0.2).eval(), torch.randn(4, 3, 20, 13)
     together = encoder(windows)
     assert torch.allclose(torch.cat([encoder(w[None]) for w in windows]), together, atol=1e-6)
 
@@ -31,7 +31,7 @@ def test_frames_do_not_hear_each_others_sound():
 def test_dropout_is_of_training_alone_and_can_be_left_out():
     windows = torch.randn(2, 3, 20, 13)
     for dropout, same in ((0.2, False), (0.0, True)):
-        encoder = AudioEncoder(8, 24, 1, dropout).train()
+        encoder = AudioEncoder(8, 24, 3, dropout).train()
         assert torch.equal(encoder(windows), encoder(windows)) is same
         encoder.eval()
         assert torch.equal(encoder(windows), encoder(windows))

@@ -57,7 +57,7 @@ def test_the_bundled_shape_is_small_enough_for_a_cpu():
     photo = torch.rand(1, 3, 144, 144)
     identity = net.encode_identity(photo, LIPS[None])
     with FlopCounterMode(display=False) as counted, torch.no_grad():
-        frame = net.step(identity, net.encode_audio(torch.randn(1, 5, 20, 13)), photo, net.first_mask(1))
+        frame = net.step(identity, net.encode_audio(torch.randn(1, 9, 20, 13)), photo, net.first_mask(1))
         net.compose(photo, frame)
     assert counted.get_total_flops() <= 4e9
 

@@ -50,7 +50,7 @@ def test_no_move_is_no_flow(lip_warp):
 @pytest.mark.parametrize("moves", [(3.0, 0.0), (0.0, -4.0), (-2.0, 5.0)])
 def test_a_mouth_that_moves_as_a_whole_takes_its_surroundings_along_and_nothing_far_off(lip_warp, moves):
     moves = torch.tensor(moves).expand(1, 40, 2)
-    flow, _ = lip_warp(LIPS_AT, moves)
+    flow, *_ = lip_warp(LIPS_AT, moves)
     assert torch.linalg.vector_norm(at(flow, LIPS_AT + moves) + moves[0], dim=1).max() < 0.3
     assert flow[..., :2].abs().max() < 0.05 * flow.abs().max()
     assert flow[:, :, 2].abs().max() < 0.05 * flow.abs().max()
@@ -61,7 +61,7 @@ def test_a_mouth_opens_and_closes_though_its_lips_touch(lip_warp, pixels):
     """Whichever way: at each lip's wanted points the flow leads back to that lip's own points in the photo."""
     moves = opened(pixels)
     photo = LIPS_AT if pixels > 0 else LIPS_AT + opened(-pixels)
-    flow, _ = lip_warp(photo, moves)
+    flow, *_ = lip_warp(photo, moves)
     wanted = photo + moves
     outer = [point for point in (*UPPER_ONLY, *LOWER_ONLY) if point < 20]
     error = torch.linalg.vector_norm(at(flow, wanted) + moves[0], dim=1)[outer]
@@ -74,7 +74,7 @@ def test_a_mouth_opens_and_closes_though_its_lips_touch(lip_warp, pixels):
 
 def test_the_mouth_is_what_lies_between_the_lips(lip_warp):
     closed = lip_warp(LIPS_AT, opened(-6.5))[1]
-    _, mouth = lip_warp(LIPS_AT, opened(10.0))
+    _, mouth, edged = lip_warp(LIPS_AT, opened(10.0))
     assert mouth.min() == 0
     assert mouth.max() == 1
     assert closed.sum() < 0.05 * mouth.sum()
@@ -82,6 +82,9 @@ def test_the_mouth_is_what_lies_between_the_lips(lip_warp):
     x, y = lips.T
     area = abs((x * np.roll(y, 1) - y * np.roll(x, 1)).sum()) / 2  # shoelace
     assert mouth.sum().item() == pytest.approx(area, rel=0.1)
+    assert (edged >= mouth - 0.5).all()
+    assert F.max_pool2d(mouth, 9, 1, 4)[edged > 0].min() > 0  # and no more than the lips' inner edge
+    assert (edged * (mouth == 0)).sum() > 0.1 * area
 
 
 def test_each_row_of_a_batch_is_warped_by_itself(lip_warp):
@@ -96,7 +99,7 @@ def test_each_row_of_a_batch_is_warped_by_itself(lip_warp):
 
 def test_the_flow_tells_the_moves_how_to_change(lip_warp):
     moves = opened(5.0).requires_grad_()
-    flow, _ = lip_warp(LIPS_AT, moves)
+    flow, *_ = lip_warp(LIPS_AT, moves)
     flow[:, 1].sum().backward()
     assert (moves.grad[:, LOWER_ONLY, 1] != 0).all()
 

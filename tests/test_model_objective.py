@@ -7,7 +7,9 @@ import pytest
 import torch
 from test_model_generator import MINI, scrambled
 
+from talkface.config import ALIGNED_LIPS
 from talkface.model import losses
+from talkface.model.generator import LIP_POINTS
 from talkface.model.objective import Objective, Rollout, frozen, lip_offsets, other_sequence, photo_offsets
 from talkface.model.presets import TINY, ablated
 
@@ -15,6 +17,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 CONFIG = replace(TINY, generator=MINI)
 COUNT, LENGTH = 2, 2
+OPEN = torch.tensor(ALIGNED_LIPS)
+OPEN[[*range(1, 10), *range(21, 30)], 1] += 8  # the lower lip
 
 
 @pytest.fixture(scope="module")
@@ -26,9 +30,9 @@ def batch():
         before=draw(COUNT, 3, 96, 96),
         frames=draw(COUNT, LENGTH, 3, 96, 96),
         windows=draw(COUNT, LENGTH, 3, 20, 13),
-        photo_lips=100 + 50 * draw(COUNT, 40, 2),
-        lips=100 + 50 * draw(COUNT, LENGTH, 40, 2),
-        mean_lips=100 + 50 * draw(COUNT, 40, 2),
+        photo_lips=OPEN + 4 * draw(COUNT, 40, 2),
+        lips=OPEN + 4 * draw(COUNT, LENGTH, 40, 2),
+        mean_lips=OPEN + 4 * draw(COUNT, 40, 2),
     )
 
 
@@ -36,30 +40,37 @@ RATE = torch.tensor([0.3, 0.8])[:, None, None, None]
 FROM_REAL = torch.tensor([True, False])[:, None, None, None]
 
 
-def rolled(net, batch, true_lips=False):
-    return Rollout(net)(batch, RATE, FROM_REAL, true_lips)
+NONE_GIVEN = torch.zeros(COUNT, 1, 1, dtype=torch.bool)
 
 
-@pytest.mark.parametrize("true_lips", [False, True])
+def rolled(net, batch, given=NONE_GIVEN, hears=True):
+    return Rollout(net)(batch, RATE, FROM_REAL, given, hears)
+
+
+@pytest.mark.parametrize("given, hears", [((0, 0), True), ((1, 0), True), ((1, 1), True), ((1, 1), False)])
 @torch.no_grad()
-def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, true_lips):
+def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, given, hears):
     net = scrambled()
-    made = rolled(net, batch, true_lips)
+    made = rolled(net, batch, torch.tensor(given)[:, None, None] > 0, hears)
     for row in range(COUNT):
         photo = batch.photo[row : row + 1]
         identity = net.encode_identity(photo, batch.photo_lips[row : row + 1], RATE[row].item())
-        if true_lips:
+        if given[row]:
             identity = identity._replace(lips=photo_offsets(batch)[row : row + 1])
         previous, mask = (batch.before if FROM_REAL[row] else batch.photo)[row : row + 1], net.first_mask(1)
         for moment in range(LENGTH):
             offsets = lip_offsets(batch)[row, moment][None]
-            audio = net.encode_lips(offsets) if true_lips else net.encode_audio(batch.windows[row, moment][None])
+            audio, true = net.encode_audio(batch.windows[row, moment][None]), net.encode_lips(offsets)
+            if not hears:
+                audio = true
+            elif given[row]:
+                audio[:, : 2 * LIP_POINTS] = true[:, : 2 * LIP_POINTS]
             frame = net.step(identity, audio, previous, mask)
             previous, mask = net.compose(photo, frame), frame.mask
             at = row * LENGTH + moment
             assert torch.allclose(made.masks[at], mask[0], atol=1e-3)
             assert (made.frames[at] - previous[0]).abs().mean() < 1e-3
-    assert (made.lips_heard is None) == true_lips
+    assert (made.lips_heard is not None) == hears
 
 
 def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
@@ -75,7 +86,7 @@ def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
 @pytest.mark.parametrize("taught", [False, True])
 def test_lips_that_have_a_loss_of_their_own_learn_nothing_from_pictures(batch, taught):
     net = scrambled().requires_grad_(True)
-    made = Rollout(net, lips_taught=taught)(batch, RATE, FROM_REAL, False)
+    made = Rollout(net, lips_taught=taught)(batch, RATE, FROM_REAL, NONE_GIVEN, True)
     made.frames.sum().backward(retain_graph=True)
     assert (net.lip_head.weight.grad is None) == taught
     assert net.audio_detail.weight.grad.abs().max() > 0

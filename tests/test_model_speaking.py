@@ -55,13 +55,14 @@ def test_speaking_is_the_networks_step_by_step(portrait, monkeypatch):
         share = np.exp(-i / 3)  # of the photo's own lips: a third of them after three frames
         audio = torch.cat([lips - share * begun, audio[:, 2 * LIP_POINTS :]], 1)
         frame = net.step(identity, audio, previous, mask)
-        frame = frame._replace(mask=frame.mask * (1 - share**3), flow=frame.flow * (1 - share**3))
-        previous, mask = net.compose(still, frame), frame.mask
+        mask = frame.mask
+        frame = frame._replace(mask=mask * (1 - share**3), flow=frame.flow * (1 - share**3))
+        previous = net.compose(still, frame)
         expected = previous[0].permute(1, 2, 0).numpy() * 255
         shown = spoken.face[top : top + side, left : left + side]
         assert np.abs(shown - expected.clip(0, 255)).max() < 0.6
         assert np.allclose(spoken.colour, frame.colour[0], atol=1e-5)
-        assert np.allclose(spoken.mask, frame.mask[0, 0], atol=1e-5)
+        assert np.allclose(spoken.mask, frame.mask[0, 0], atol=1e-3)
         assert np.allclose(spoken.flow, frame.flow[0], atol=5e-3)
     assert i == 4
 

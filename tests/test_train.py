@@ -316,7 +316,9 @@ def test_the_generators_step_changes_no_other_network_and_theirs_not_the_generat
     learner = a_learner(config)
     clips = ClipBatches([open_dataset(data)], MINI.window, MINI.audio_offsets)
     batch = learner._prepared(clips.frames(0, 4, 2))
-    made = learner.networks("rollout", batch, torch.ones(4, 1, 1, 1), torch.zeros(4, 1, 1, 1) > 0, False)
+    made = learner.networks(
+        "rollout", batch, torch.ones(4, 1, 1, 1), torch.zeros(4, 1, 1, 1) > 0, torch.zeros(4, 1, 1) > 0, True
+    )
     before = snapshot(learner)
     learner._descend(learner.optimiser, learner.networks.objective.generator_terms(batch, made, adversaries=True))
     assert changed(before, learner) == {"generator", "rollout"}  # the rollout's generator is the generator
@@ -346,11 +348,12 @@ def test_the_statistics_network_starts_with_the_generators_eyes_and_ears_once(da
 def test_attention_rates_follow_the_schedule_in_the_full_lesson_alone():
     learner, stage = a_learner(CONFIG), CONFIG.stages[-1]
     for progress, low, high in ((0.0, 0.7, 0.9), (0.75, 0.1, 0.3), (0.9, 1.0, 1.0)):
-        rates, starts = learner._drawn(stage, progress, 400)
-        assert rates.shape == starts.shape == (400, 1, 1, 1)
+        rates, starts, given = learner._drawn(stage, progress, 400)
+        assert rates.shape == starts.shape == given.shape == (400, 1, 1, 1)
         assert low <= rates.min() <= low + 0.02
         assert high - 0.02 <= rates.max() <= high + 1e-6
         assert starts.float().mean().item() == pytest.approx(FROM_REAL, abs=0.1)
+        assert given.float().mean().item() == pytest.approx(CONFIG.given_lips, abs=0.1)
     assert learner._drawn(CONFIG.stages[1], 0.75, 10)[0].unique().tolist() == [1.0]
     still = a_learner(replace(CONFIG, attention_schedule=False))
     assert still._drawn(stage, 0.75, 10)[0].unique().tolist() == [1.0]

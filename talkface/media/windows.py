@@ -36,10 +36,19 @@ def mfcc_windows(
     Returns:
         float32 (frames, 20, 13).
     """
+    return _windows_at(mfcc, _centres(np.arange(first, first + frames), fps, offset))
+
+
+def _centres(frame: np.ndarray, fps: float | Fraction, offset: float = 0.0) -> np.ndarray:
+    """The step in the middle of each of these frames, int64."""
     rate = exact_rate(fps)
-    frame = np.arange(first, first + frames)
     centre = STEPS_PER_SECOND * ((2 * frame + 1) * rate.denominator / (2 * rate.numerator) + offset)
-    step = np.floor(centre + 0.5 + 1e-9).astype(np.int64)[:, None] + np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
+    return np.floor(centre + 0.5 + 1e-9).astype(np.int64)
+
+
+def _windows_at(mfcc: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    """The windows about these steps, (..., 20, 13)."""
+    step = centres[..., None] + np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
     inside = (step >= 0) & (step < len(mfcc))
     windows = mfcc[np.clip(step, 0, len(mfcc) - 1)]
     windows[~inside] = SILENCE
@@ -56,13 +65,15 @@ def iterate_windows(
         frames: how many.
         fps: frames per second.
         offsets: where the windows wanted for a frame lie, from its own, in 1/25 s at any frame rate, as networks that
-            were trained at 25 frames per second know them.
+            were trained at 25 frames per second know them. Before the first frame and after the last the windows of
+            these are repeated, as in training.
         batch: frames made at a time.
 
     Yields:
         float32 (len(offsets), 20, 13) for each frame.
     """
+    around = STEPS_PER_SECOND // FPS * np.array(offsets)
+    earliest, latest = _centres(np.array([0, frames - 1]), fps)
     for first in range(0, frames, batch):
-        count = min(batch, frames - first)
-        around = [mfcc_windows(mfcc, count, fps, offset / FPS, first) for offset in offsets]
-        yield from np.stack(around, 1)
+        centres = _centres(np.arange(first, min(first + batch, frames)), fps)
+        yield from _windows_at(mfcc, (centres[:, None] + around).clip(earliest, latest))

@@ -93,7 +93,8 @@ class Frame(NamedTuple):
     colour: Tensor
     """(B, 3, S, S) in [0, 1]."""
     mask: Tensor
-    """(B, 1, S, S) in [0, 1]: where, within the coarse mask, the colour replaces the photo; the next attention mask."""
+    """(B, 1, S, S) in [0, 1]: where the colour replaces the photo, with a warp between the lips alone; the next
+    attention mask."""
     flow: Tensor
     """(B, 2, S, S) px: the frame at p shows the photo at p + flow(p)."""
 
@@ -277,7 +278,7 @@ class Generator(nn.Module):
         audio = self.lip_code(lips, identity.lips) + audio[:, 2 * LIP_POINTS :]
         seen = [previous, previous_mask]
         if self.lip_warp:
-            carried, mouth = self.lip_warp(identity.points, (lips - identity.lips) * LIP_UNIT)
+            carried, mouth, edged = self.lip_warp(identity.points, (lips - identity.lips) * LIP_UNIT)
             seen += [warp(identity.photo, (carried * self.rim).detach(), self.grid), mouth]
         last = self.image_encoder(torch.cat(seen, 1))
         fine, half, quarter, coarse = identity.maps
@@ -295,7 +296,7 @@ class Generator(nn.Module):
         mask = torch.sigmoid(logit + MOUTH_LOGIT * mouth)
         flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False)
         flow = carried + (flow + self.flow_basis(audio)) * FLOW_UNIT
-        return Frame(colour, mask * self.coarse * self.rim, flow * self.rim)
+        return Frame(colour, mask * edged * self.coarse * self.rim, flow * self.rim)
 
     def compose(self, photo: Tensor, frame: Frame) -> Tensor:
         """mask x colour + (1 - mask) x photo warped by the flow, (B, 3, S, S)."""

@@ -23,6 +23,7 @@ REACH = 16.0  # px, standard deviation of a point's pull
 RIDGE = 0.05  # how much of a point's displacement is given up for a smooth field
 COLUMN = 2.5  # px, standard deviation of the kernel that draws the inner outlines through their points
 SEAM = 0.3  # px, half of the least width over which one lip's field gives way to the other's
+AROUND = 3.0  # px over which what may be painted fades out on the lips
 OPENING = 0.4  # how much wider that is for each px to the side of the mouth
 STEP = 4  # px of the window for each place where the field is worked out; between them it is interpolated
 
@@ -43,22 +44,23 @@ class LipWarp(nn.Module):
         self.register_buffer("columns", fine + left, persistent=False)
         self.register_buffer("rows", fine + top, persistent=False)
 
-    def forward(self, lips: Tensor, moves: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, lips: Tensor, moves: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """
         Args:
             lips: (B, 40, 2) px, where the photo has its lips.
             moves: (B, 40, 2) px, how far each point is to be moved.
 
         Returns:
-            flow (B, 2, S, S) px, frame(p) = photo(p + flow(p)), and the mouth (B, 1, S, S) in [0, 1]: 1 between the
-            lips. The flow passes gradients to `moves`, but not by way of where the points end up.
+            flow (B, 2, S, S) px, frame(p) = photo(p + flow(p)), and two maps (B, 1, S, S) in [0, 1]: the mouth, 1
+            between the lips, and the same with their inner edge, on which it fades to 0. The flow passes gradients to `moves`, but not by way of where the points end up.
         """
         with torch.autocast(lips.device.type, enabled=False):
             lips, moves = lips.float(), moves.float()
             wanted = (lips + moves).detach()
             upper, lower = (self._field(wanted[:, lip], -moves[:, lip]) for lip in (UPPER, LOWER))
-            below, mouth = self._sides(wanted)
-            return upper + below * (lower - upper), mouth
+            below, within = self._sides(wanted)
+            mouth, edged = (within + 0.5).clamp(0, 1), (within / AROUND + 1).clamp(0, 1)
+            return upper + below * (lower - upper), mouth, edged
 
     def _field(self, at: Tensor, values: Tensor) -> Tensor:
         """A smooth field with these values (B, N, 2) at these points (B, N, 2): (B, 2, S, S)."""
@@ -69,7 +71,7 @@ class LipWarp(nn.Module):
         return F.interpolate(field.unflatten(2, (coarse, coarse)), scale_factor=STEP, mode="bilinear")
 
     def _sides(self, lips: Tensor) -> tuple[Tensor, Tensor]:
-        """Share of the lower lip's field, and of the mouth's inside, at each px, both (B, 1, S, S)."""
+        """Share of the lower lip's field, and how far in the mouth it is, px, at each px, both (B, 1, S, S)."""
         top, bottom = (self._outline(lips[:, outline]) for outline in (INNER_UPPER, INNER_LOWER))  # (B, S)
         corners = lips[:, INNER_UPPER[0], :1], lips[:, INNER_UPPER[-1], :1]
         aside = (corners[0] - self.columns).clamp(min=0) + (self.columns - corners[1]).clamp(min=0)
@@ -78,7 +80,7 @@ class LipWarp(nn.Module):
         below = (0.5 + (self.rows[:, None] - middle) / (2 * half)).clamp(0, 1)
         within = torch.minimum(self.rows[:, None] - top[:, None], bottom[:, None] - self.rows[:, None])
         within = torch.minimum(within, -aside[:, None] + 1)
-        return below[:, None], (within + 0.5).clamp(0, 1)[:, None]
+        return below[:, None], within[:, None]
 
     def _outline(self, points: Tensor) -> Tensor:
         """Height of an outline (B, N, 2) at each column, (B, S) px."""

@@ -37,7 +37,7 @@ class Networks(nn.Module):
         """Runs one task.
 
         "visemes" (windows, classes) and "sound" (windows, lips px, mean lips px) give loss terms, "rollout" (batch,
-        rate, from_real, true_lips) gives Generated, "adversaries" (batch, generated) gives loss terms.
+        rate, from_real, given, hears) gives Generated, "adversaries" (batch, generated) gives loss terms.
         """
         return getattr(self, f"_{task}")(*inputs)
 
@@ -67,8 +67,8 @@ class Networks(nn.Module):
         heard = net.lip_head(net.audio_encoder(windows)).unflatten(1, lips.shape[1:])
         return {"shape": lip_shape_loss(heard, true), "photo": lip_shape_loss(net.photo_lips(lips), true)}
 
-    def _rollout(self, batch: Batch, rate: Tensor, from_real: Tensor, true_lips: bool) -> Generated:
-        return self.rollout(batch, rate, from_real, true_lips)
+    def _rollout(self, batch: Batch, rate: Tensor, from_real: Tensor, given: Tensor, hears: bool) -> Generated:
+        return self.rollout(batch, rate, from_real, given, hears)
 
     def _adversaries(self, batch: Batch, made: Generated) -> dict[str, Tensor]:
         return self.objective.adversary_terms(batch, made)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from talkface.model import losses
 from talkface.model.amie import ESTIMATES, StatisticsNetwork
 from talkface.model.discriminator import FrameDiscriminator
-from talkface.model.generator import LIP_UNIT, Generator
+from talkface.model.generator import LIP_POINTS, LIP_UNIT, Generator
 from talkface.model.perceptual import PerceptualFeatures
 from talkface.model.presets import TrainConfig
 
@@ -63,25 +63,28 @@ class Rollout(nn.Module):
         super().__init__()
         self.generator, self.lips_taught = generator, lips_taught
 
-    def forward(self, batch: Batch, rate: Tensor, from_real: Tensor, true_lips: bool) -> Generated:
+    def forward(self, batch: Batch, rate: Tensor, from_real: Tensor, given: Tensor, hears: bool) -> Generated:
         """
         Args:
             batch: photo (B, 3, S, S), photo_lips (B, 40, 2) px, frames (B, K, 3, S, S), windows (B, K, C, 20, 13), lips
                 (B, K, 40, 2) px.
             rate: (B, 1, 1, 1) attention rate on the photo's lips.
             from_real: (B, 1, 1, 1) bool: start from the real frame before, not from the photo.
-            true_lips: give the decoder the true lip shapes, in place of those heard in the sound and estimated from
-                the photo.
+            given: (B, 1, 1) bool: the decoder gets the true lip shapes, in place of those heard in the sound and
+                estimated from the photo.
+            hears: the sound is heard at all; without it the true lips must be given.
         """
         net, (count, length) = self.generator, batch.frames.shape[:2]
-        if true_lips:
-            audio, heard = net.encode_lips(lip_offsets(batch).flatten(0, 1)), None
-        else:
+        true = net.encode_lips(lip_offsets(batch).flatten(0, 1))
+        audio, heard = true, None
+        if hears:
             audio, heard = net.audio_and_lips(batch.windows.flatten(0, 1), self.lips_taught)
+            shape = torch.arange(audio.shape[1], device=audio.device) < 2 * LIP_POINTS
+            audio = torch.where(given.expand(-1, length, 1).flatten(0, 1) & shape, true, audio)
         audio = audio.unflatten(0, (count, length))
         identity = net.encode_identity(batch.photo, batch.photo_lips, rate)
         estimate = identity.lips
-        identity = identity._replace(lips=photo_offsets(batch) if true_lips else estimate.detach())
+        identity = identity._replace(lips=torch.where(given, photo_offsets(batch), estimate.detach()))
         previous, mask = torch.where(from_real, batch.before, batch.photo), net.first_mask(count)
         shown = []
         for moment in range(length):

@@ -78,6 +78,9 @@ class TrainConfig:
     colour_weight: float = 2.0
     """L1 of the unmasked colour on the lip area, so that it is worth showing before the mask shows it; not in the
     paper."""
+    given_lips: float = 0.5
+    """Share of the sequences of "full" that are made from the true lips, not from those heard: what is painted between
+    heard lips can only be a blur of what may be there; not in the paper."""
     mask_weight: float = 0.3
     """Size of the mask; not in the paper."""
     estimate: str = "js"
@@ -102,6 +105,8 @@ class TrainConfig:
             raise TalkfaceError(f"estimate {self.estimate!r} is none of js, dv, none.")
         if self.perceptual_area not in ("frame", "lips"):
             raise TalkfaceError(f"perceptual_area {self.perceptual_area!r} is neither frame nor lips.")
+        if not 0 <= self.given_lips <= 1:
+            raise TalkfaceError(f"given_lips {self.given_lips} is no share, 0 to 1.")
         if self.perceptual_moments < 0:
             raise TalkfaceError(f"perceptual_moments {self.perceptual_moments} is less than 0.")
 
@@ -123,6 +128,7 @@ PAPER = TrainConfig(
     flow_weight=0.0,
     shape_weight=0.0,
     photo_weight=0.0,
+    given_lips=0.0,
     colour_weight=0.0,
     mask_weight=0.0,
     perceptual_area="frame",

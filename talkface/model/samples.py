@@ -27,7 +27,7 @@ def sample_sheet(generator: Generator, batch: Batch, device: torch.device, true_
         setattr(batch, name, getattr(batch, name).float() / 255)
     count, length = batch.frames.shape[:2]
     ones = torch.ones(count, 1, 1, 1, device=device)
-    made = Rollout(generator)(batch, ones, ones < 0, true_lips)
+    made = Rollout(generator)(batch, ones, ones < 0, (ones > 0)[..., 0] & true_lips, not true_lips)
     frames = made.frames.unflatten(0, (count, length))
     masks = made.masks.unflatten(0, (count, length)).expand(-1, -1, 3, -1, -1)
     rows = []

@@ -119,11 +119,13 @@ def speak_in_context(
         begun = lips - identity.lips.flatten(1) if begun is None else begun
         photo_share = math.exp(-number / fps / ONSET)
         frame = generator.step(identity, torch.cat([lips - photo_share * begun, detail], 1), previous, mask)
-        frame = faded(frame, 1 - photo_share**3)
-        previous, mask = generator.compose(still, frame), frame.mask
+        mask, frame = frame.mask, faded(frame, 1 - photo_share**3)
+        previous = generator.compose(still, frame)
         face = portrait.face.copy()
         face[top : top + side, left : left + side] = to_picture(previous[0])
-        yield SpokenFrame(face, frame.colour[0].cpu().numpy(), mask[0, 0].cpu().numpy(), frame.flow[0].cpu().numpy())
+        yield SpokenFrame(
+            face, frame.colour[0].cpu().numpy(), frame.mask[0, 0].cpu().numpy(), frame.flow[0].cpu().numpy()
+        )
 
 
 def faded(frame: Frame, share: float) -> Frame:

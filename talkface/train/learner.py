@@ -126,10 +126,10 @@ class Learner:
     def _speak(self, stage: Stage, progress: float, batch: FrameBatch) -> dict[str, Tensor]:
         """The step of the GAN: generator first, its adversaries frozen; then they, on the same frames."""
         adversaries = stage.lesson == "full"
-        rate, from_real = self._drawn(stage, progress, len(batch.photo))
+        rate, from_real, given = self._drawn(stage, progress, len(batch.photo))
         self._own_dropout()
         with self._autocast():
-            made = self.together("rollout", batch, rate, from_real, stage.lesson == "lips")
+            made = self.together("rollout", batch, rate, from_real, given[..., 0], stage.lesson != "lips")
             terms = self.networks.objective.generator_terms(batch, made, adversaries)
         self._descend(self.optimiser, terms)
         if adversaries:
@@ -140,14 +140,14 @@ class Learner:
                 terms |= against
         return terms
 
-    def _drawn(self, stage: Stage, progress: float, count: int) -> tuple[Tensor, Tensor]:
-        """Attention rates by the schedule (paper 3.3), and which sequences start from a real frame."""
+    def _drawn(self, stage: Stage, progress: float, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Attention rates by the schedule (paper 3.3); which sequences start from a real frame; which get true lips."""
         low, high = (1.0, 1.0)
         if self.config.attention_schedule and stage.lesson == "full":
             low, high = attention_rate(progress)
-        rate, start = (self.processes.mine(row) for row in torch.rand(2, count * self.processes.world))
-        rate = low + (high - low) * rate
-        return tuple(x.to(self.device)[:, None, None, None] for x in (rate, start < FROM_REAL))
+        rate, start, given = (self.processes.mine(row) for row in torch.rand(3, count * self.processes.world))
+        rate, share = low + (high - low) * rate, self.config.given_lips if stage.lesson == "full" else 1.0
+        return tuple(x.to(self.device)[:, None, None, None] for x in (rate, start < FROM_REAL, given < share))
 
     def _own_dropout(self) -> None:
         """What was drawn so far is the same in all processes; dropout differs."""
