@@ -19,6 +19,7 @@ ALIGNED_LIPS = (
     *((128.0, 182.4), (121.3, 182.2), (115.5, 182.4), (110.9, 183.1), (107.2, 184.0)),
 )
 FPS = 25  # frames per second of every training clip
+SPLITS = ("train", "val", "test")  # of every data set
 
 # Speech (paper 4.1): MFCC of 5 kHz sound, 20 steps x 13 coefficients for each video frame.
 SPEECH_RATE = 5000  # Hz

@@ -1,7 +1,7 @@
 """One photo and one recording make a video in which the face speaks (paper 3.1, 3.3).
 
 photo   -> face found -> aligned 256x256 face + transform -> identity, encoded once
-speech  -> MFCC of 5 kHz sound -> one 20x13 window per video frame
+speech  -> MFCC of 5 kHz sound -> for each video frame 20x13 windows at `audio_offsets` (nine, for the bundled weights)
 frames  -> (identity, sound, last frame, last mask) -> next frame -> back into the photo -> one ffmpeg pipe with sound
 
 Frame k stands at exactly k / fps seconds. The generator is trained at 25 frames per second; at another rate each frame
@@ -12,9 +12,9 @@ One frame is held at a time, so memory does not grow with the length of the spee
 
 from __future__ import annotations
 
-import hashlib
 import json as json_format
 import platform
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -36,9 +36,9 @@ from talkface.errors import TalkfaceError
 from talkface.face.align import warp
 from talkface.face.choose import Choice, choose_face
 from talkface.face.paste import Paster
+from talkface.files import replacing, sha256
 from talkface.media.audio import Speech, iterate_windows, load_speech
 from talkface.media.ffmpeg import ffmpeg_exe
-from talkface.media.files import replacing
 from talkface.media.image import load_photo
 from talkface.media.timing import exact_rate, frame_count
 from talkface.media.video import VideoWriter
@@ -102,7 +102,7 @@ def render(
 
     Args:
         photo: a picture of any usual format, or the path of one.
-        speech: anything ffmpeg can take sound from; copied into the video as it is where mp4 can hold it.
+        speech: anything ffmpeg can take sound from; copied into the video as it is where it is AAC or MP3.
         out: the video. Default: PHOTO_SPEECH.mp4 in the current folder; a folder means that name inside it. An existing
             video is replaced, once the new one is complete; an input never is.
         fps: frames per second, a number or a fraction such as "30000/1001"; frame k stands at exactly k / fps.
@@ -286,8 +286,6 @@ def _fit(picture: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.
         picture = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     if height % 2 or width % 2:
         picture = np.ascontiguousarray(picture[: height - height % 2, : width - width % 2])
-    if min(picture.shape[:2]) < 2:
-        raise TalkfaceError("The photo is one pixel wide.", "Use a photo with a face in it.")
     return picture, transform
 
 
@@ -297,7 +295,7 @@ def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
     if out is None:
         return Path(name)
     out = Path(out)
-    if out.is_dir():
+    if _is_folder("--out", out):
         return out / name
     if out.suffix.lower() not in VIDEO_NAMES:
         raise TalkfaceError(
@@ -319,17 +317,27 @@ def _check_outputs(out: Path, json: str | Path | None, inputs: list[str | Path])
 
 
 def _same(one: Path, other: Path) -> bool:
-    if one.exists() and other.exists():
+    try:
         return one.samefile(other)
-    return one.resolve() == other.resolve()
+    except OSError:
+        return one.resolve() == other.resolve()
+
+
+def _is_folder(flag: str, path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise TalkfaceError(f"{flag} {path}: {error.strerror}.", f"Give another name with {flag}.") from error
 
 
 def _check_folder(flag: str, path: Path) -> None:
     folder = path.parent
-    if not folder.is_dir():
+    if not _is_folder(flag, folder):
         kind = "is not a folder" if folder.exists() else "does not exist"
         raise TalkfaceError(f"{flag} {path}: {folder} {kind}.", "Make the folder, or name another.")
-    if path.is_dir():
+    if _is_folder(flag, path):
         raise TalkfaceError(f"{flag} {path} is a folder.", "Name a file in it.")
     try:
         with tempfile.TemporaryFile(dir=folder):
@@ -360,9 +368,9 @@ def _manifest(report: Report, scene: _Scene, photo: Path, speech: Path, options:
     libraries = ("torch", "numpy", "librosa", "safetensors")
     return {
         "talkface": __version__,
-        "out": {"path": str(report.out), "sha256": _sha256(report.out)},
-        "photo": {"path": str(photo), "sha256": _sha256(photo)},
-        "speech": {"path": str(speech), "sha256": _sha256(speech), "seconds": scene.speech.duration},
+        "out": {"path": str(report.out), "sha256": sha256(report.out)},
+        "photo": {"path": str(photo), "sha256": sha256(photo)},
+        "speech": {"path": str(speech), "sha256": sha256(speech), "seconds": scene.speech.duration},
         "weights": scene.weights,
         "face": scene.choice.described(),
         "options": options,
@@ -379,14 +387,6 @@ def _manifest(report: Report, scene: _Scene, photo: Path, speech: Path, options:
         "ffmpeg": ffmpeg_exe(),
         "platform": platform.platform(),
     }
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:

@@ -3,9 +3,11 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import pytest
+from full_disk import files_no_larger_than
 from puppets import puppets, write_dataset
 from test_train import CONFIG, options
 
@@ -40,9 +42,10 @@ def measure(weights):
     return {"lmd": 3.0 if weights is None else float(len(weights.parent.name)), "ssim": 0.9, "ssim_ci95": [0.8, 1.0]}
 
 
-def run(data, out, rows=ROWS, minutes=0.02, config=TWO, **others):
-    shown = open_dataset(data, "test")
-    return ablate(AblateOptions(options(data, out), minutes, rows), config, measure, shown, **others)
+def run(data, out, rows=ROWS, minutes=0.02, config=TWO, init=None, on_step=None, on_note=None, **measured_on):
+    training = replace(options(data, out), init=init)
+    asked = AblateOptions(training, minutes, **{"test_data": "puppets", "rows": rows} | measured_on)
+    return ablate(asked, config, measure, open_dataset(data, "test"), on_step, on_note)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +127,17 @@ def test_a_row_that_explodes_is_noted_and_the_others_go_on(data, tmp_path, monke
     assert "| `baseline` | Baseline | - | - | 28.88 |" in text
 
 
-@pytest.mark.parametrize("change,told", [({"minutes": 9.0}, "--budget"), ({"config": CONFIG}, "another preset")])
+@pytest.mark.parametrize(
+    "change,told",
+    [
+        ({"minutes": 9.0}, "--budget"),
+        ({"config": CONFIG}, "another preset"),
+        ({"init": Path("other.safetensors")}, "another --init"),
+        ({"test_data": "grid"}, "other --test-data"),
+        ({"test_split": "val"}, "another --test-split"),
+        ({"limit": 5}, "another --limit"),
+    ],
+)
 def test_another_study_in_the_folder_is_told(done, data, change, told):
     with pytest.raises(TalkfaceError, match=told):
         run(data, done[0], **change)
@@ -136,7 +149,7 @@ def test_a_budget_of_nothing_is_told(data, tmp_path):
 
 
 def test_all_nine_rows_are_the_default():
-    assert AblateOptions(None, 1.0).rows == tuple(ABLATIONS)
+    assert AblateOptions(None, 1.0, "grid").rows == tuple(ABLATIONS)
 
 
 def test_the_pace_is_measured_lesson_by_lesson(data, tmp_path, monkeypatch):
@@ -147,6 +160,15 @@ def test_the_pace_is_measured_lesson_by_lesson(data, tmp_path, monkeypatch):
     assert len(seconds) == 2
     assert all(pace > 0 for pace in seconds)
     assert not (tmp_path / "never").exists()
+
+
+def test_a_full_disk_is_told_of_the_plan_and_of_the_table(data, tmp_path):
+    with files_no_larger_than(10):
+        with pytest.raises(TalkfaceError, match=r"plan\.json cannot be written"):
+            run(data, tmp_path / "study")
+        with pytest.raises(TalkfaceError, match=r"table\.json cannot be written"):
+            write_table(tmp_path, {"full": {"figures": {"lmd": 1.0}}}, TWO, 1.0)
+    assert list((tmp_path / "study").iterdir()) == []
 
 
 def test_a_table_of_figures_that_are_not_there_shows_a_dash(tmp_path):

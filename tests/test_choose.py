@@ -111,6 +111,8 @@ def test_a_turned_and_a_small_face_are_taken_with_a_warning(seen):
         ((500, 10, 200, 200), "reaches out of"),
         ((-1, 10, 200, 200), "reaches out of"),
         ((10, 300, 100, 200), "which is 600x400 pixels"),
+        ((float("nan"), 0, 9, 9), "--box nan,0,9,9 is not four numbers"),
+        ((0, 0, float("inf"), 9), "is not four numbers"),
     ],
 )
 def test_a_box_outside_the_photo_is_refused(seen, box, problem):

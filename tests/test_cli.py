@@ -269,10 +269,24 @@ def test_gates_are_set_by_name(run, monkeypatch):
         raise TalkfaceError("Stop here.")
 
     monkeypatch.setattr(talkface.preprocess, "preprocess", note)
-    line = "preprocess --data lrw --source . --gate max_yaw=30 --gate min_frames=20 --shard 2/3"
+    line = "preprocess --data lrw --source . --gate max_yaw=30 --gate piece_frames=5 --gate min_frames=2 --shard 2/3"
     result = run(*line.split())
     assert result.exit_code == 1
-    assert (configs[0].gates.max_yaw, configs[0].gates.min_frames, configs[0].shard) == (30.0, 20, "2/3")
+    gates = configs[0].gates
+    assert (gates.max_yaw, gates.piece_frames, gates.min_frames, configs[0].shard) == (30.0, 5, 2, "2/3")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("visemes --utterances 0", "visemes --seed -1", "train --data lrw --seed -1"),
+        *("ablate --data lrw --budget 9 --seed -1", "study make --videos A --out B --seed -1"),
+    ],
+)
+def test_a_number_that_is_too_small_is_a_usage_error(run, line):
+    result = run(*line.split())
+    assert result.exit_code == 2
+    assert "greater than or equal to" in " ".join(result.stderr.split())
 
 
 def test_options_of_eval_reach_its_config(run, monkeypatch):
@@ -381,7 +395,7 @@ def test_ablate_trains_rows_under_a_budget_and_measures_them(run, monkeypatch, t
     def note(options, config, measure, shown, on_step, on_note):
         calls.append((options, config, shown))
         measure(None), measure(tmp_path / "generator.safetensors")
-        return [{"row": "still", "lmd": 3.0}, {"row": "full", "lmd": 1.5, "paper_lmd": 1.18}]
+        return [{"row": "still", "lmd": 3.0}, {"row": "full", "lmd": 0.0, "paper_lmd": 1.18}]
 
     def evaluate(config):
         asked.append(config)
@@ -402,7 +416,8 @@ def test_ablate_trains_rows_under_a_budget_and_measures_them(run, monkeypatch, t
     assert config == replace(PRESETS["tiny"], seed=3)
     assert shown == ("grid", "test")
     assert [(c.data, c.rows, c.limit, c.seed) for c in asked] == [("grid", (r,), 5, 3) for r in ("still", "model")]
-    assert "1.500" in result.stdout
+    assert (options.test_data, options.test_split, options.limit) == ("grid", "test", 5)
+    assert "0.000" in result.stdout
     assert run("ablate", "--data", "lrw", "--budget", "9", "--rows", "mine,yours").exit_code == 2
 
 

@@ -1,9 +1,12 @@
 """Shards: what is written is whole or not there."""
 
 import json
+import subprocess
+import sys
 import tarfile
 
 import pytest
+from full_disk import files_no_larger_than
 from packed import a_clip, write_dataset
 
 from talkface.data.reader import open_dataset
@@ -40,6 +43,21 @@ def test_a_shard_left_by_an_exception_leaves_nothing_behind(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_a_full_disk_is_one_clear_error_and_leaves_nothing_behind(tmp_path):
+    with files_no_larger_than(10_000), pytest.raises(TalkfaceError, match=r"train-00000\.tar cannot be written"):
+        write_dataset(tmp_path, [a_clip("s1/a", 9)])
+    assert list((tmp_path / "shards").iterdir()) == []
+
+
+def test_what_a_killed_worker_has_left_goes_when_its_shard_is_made_again(tmp_path):
+    kill = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
+    code = f"from talkface.data.shards import ShardWriter\nwith ShardWriter({str(tmp_path)!r}, 'train-00000'): {kill}"
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(list((tmp_path / "shards").iterdir())) == 1
+    write_dataset(tmp_path, [a_clip("s1/a")])
+    assert sorted(path.name for path in (tmp_path / "shards").iterdir()) == ["train-00000.jsonl", "train-00000.tar"]
 
 
 def test_a_cut_shard_names_the_clip(tmp_path):

@@ -3,19 +3,24 @@
 import csv
 import json
 import sys
+from dataclasses import replace
 from itertools import repeat
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from talkface.cli import app
 from talkface.data.clip import Clip, encode_frame
 from talkface.data.shards import DATASET, FORMAT, INDEX, ShardWriter, read_lines, shard_indexes, write_lines
 from talkface.errors import TalkfaceError
-from talkface.evaluate import EvalConfig, evaluate, run
+from talkface.evaluate import EvalConfig, evaluate, run, videos
+from talkface.evaluate.examples import Example
 from talkface.evaluate.rows import fit_windows, frame_energy, identity_frame, wrong_sounds
-from talkface.evaluate.score import RowFrames, Scorer
+from talkface.evaluate.score import ClipScore, RowFrames, Scorer
 from talkface.face.landmarks import FROM_468_TO_68, LIPS
 from talkface.media.windows import mfcc_windows
 from talkface.model.amie import StatisticsNetwork
@@ -296,12 +301,36 @@ def test_one_clip_has_no_wrong_sound_and_the_report_says_so(data, weights):
     assert found.as_json()["rows"]["model"]["psnr_ci95"] == [None, None]
 
 
+def test_wrong_sound_alone_of_one_clip_is_refused(data):
+    with pytest.raises(TalkfaceError, match="--rows wrong_sound: of one clip"):
+        evaluate(EvalConfig(data="grid", metrics=("psnr",), limit=1, rows=("wrong_sound",)))
+
+
+def test_notes_about_videos_are_shown_once(monkeypatch):
+    sums = {"psnr": np.array([30.0, 1.0])}
+    score = ClipScore("fake.mp4", "", "model", 1, 0, 0, sums)
+    monkeypatch.setattr(run, "FaceFinder", PixelFinder)
+    monkeypatch.setattr(videos, "compare", lambda *_: (score, ["fake.mp4 is shorter."]))
+    shown = CliRunner().invoke(app, ["eval", "real.mp4", "fake.mp4", "--metrics", "psnr", "--device", "cpu"])
+    assert shown.exit_code == 0, shown.stderr
+    assert shown.stderr.count("fake.mp4 is shorter.") == 1
+
+
+@pytest.mark.parametrize("wrong", ["--workers", "--seed"])
+def test_a_negative_number_of_workers_or_seed_is_a_usage_error(wrong):
+    shown = CliRunner().invoke(app, ["eval", "--data", "grid", wrong, "-1"])
+    assert shown.exit_code == 2
+    assert wrong in shown.stderr
+
+
 @pytest.mark.parametrize(
     "wrong, said",
     [
         ({"metrics": ("fid",)}, "fid is not computed"),
         ({"metrics": ("psrn",)}, "psrn is not known"),
         ({"metrics": ("lse_d",)}, "SyncNet"),
+        ({"metrics": ("lmd", "ssim"), "syncnet": Path("s.model")}, "--syncnet is for lse alone.*lmd,ssim"),
+        ({"syncnet": Path("s.model")}, "lse needs the videos"),
         ({"identity": "last"}, "--identity last"),
         ({"limit": 0}, "--limit 0"),
         ({"real": "a.mp4"}, "Only one video"),
@@ -312,23 +341,46 @@ def test_what_cannot_be_done_is_said_before_any_work(wrong, said):
         EvalConfig(**wrong)
 
 
+def test_syncnet_adds_lse_to_the_default_metrics_of_videos():
+    of_videos = {"real": Path("a.mp4"), "fake": Path("b.mp4")}
+    assert "lse" not in EvalConfig(**of_videos).wanted
+    assert "lse" in EvalConfig(**of_videos, syncnet=Path("s.model")).wanted
+
+
 def test_figures_of_a_data_set_are_drawn(data, weights):
     figures = drawing()
     generator = weights / "generator.safetensors"
-    evaluate(
-        EvalConfig(
-            data="grid", metrics=("lmd",), weights=generator, figures=data / "pictures", ablation=(generator,), limit=2
-        )
-    )
+    other = data / "no-mi" / generator.name
+    other.parent.mkdir()
+    other.write_bytes(generator.read_bytes())
+    config = EvalConfig(data="grid", metrics=("lmd",), weights=generator, figures=data / "pictures", limit=2)
+    evaluate(replace(config, ablation=(generator, other)))
     names = {path.name for path in (data / "pictures").iterdir()}
     kinds = {"lmd.png", "scatter.png"}
     kinds |= {f"{kind}-s{n}_{n - 1}.png" for kind in ("strip", "mouth", "ablation") for n in (1, 2)}
     assert names == kinds
     strip = cv2.imread(str(data / "pictures" / "strip-s1_0.png"))
     assert strip.shape[0] > 3 * 256  # real, model, wrong sound
+    ablation = cv2.imread(str(data / "pictures" / "ablation-s1_0.png"))
+    assert ablation.shape[0] == figures.LINE + 4 * (256 + figures.GAP)  # real, model, both generators
     first = np.array(next(a_clip("s1/0", "s1", 10, frames=11).frames()))
     shown = strip[figures.LINE :, figures.MARGIN :][:256, :256, ::-1]
     np.testing.assert_array_equal(shown, first)
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders_and_then_by_a_number():
+    files = [Path(name) for name in ("a/g.mp4", "b/g.mp4", "c/b/g.mp4", "b/h.mp4", "b/model.mp4")]
+    assert drawing().distinct_names(files, taken=["model"]) == ["a/g", "b/g", "b/g 2", "h", "b/model"]
+
+
+def test_pairs_whose_fakes_share_a_name_get_strips_of_their_own(tmp_path, monkeypatch):
+    figures, names = drawing(), []
+    monkeypatch.setattr(figures, "of_videos", lambda name, *_: Example(name, {}, {}, {}, None))
+    monkeypatch.setattr(figures, "draw_example", lambda folder, example: names.append(example.name) or example)
+    monkeypatch.setattr(figures, "draw_landmarks", lambda *_: None)
+    pairs = [(Path("real.mp4"), Path(f"{system}/fake.mp4")) for system in ("ours", "theirs")]
+    figures.draw_videos(tmp_path, pairs, Scorer((), PixelFinder()), None)
+    assert names == ["ours/fake", "theirs/fake"]
 
 
 def test_principal_components_are_the_directions_of_most_spread():
@@ -348,3 +400,28 @@ def test_pictures_that_cannot_be_drawn_are_refused_before_the_work(data, monkeyp
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(TalkfaceError, match="--figures needs matplotlib"):
         evaluate(EvalConfig(data="grid", figures=data / "pictures"))
+
+
+UNWRITABLE = [
+    ("grid/dataset.json/out", "Not a directory"),
+    ("/proc/out", "/proc/out cannot be written"),
+    ("n" * 300, "File name too long"),
+]
+
+
+@pytest.mark.parametrize(
+    "option, where, said",
+    [
+        *((option, *case) for option in ("json", "csv", "figures") for case in UNWRITABLE),
+        ("json", "none/out", "No such file or directory"),
+        ("csv", "grid", "is a folder"),
+    ],
+)
+def test_a_result_that_cannot_be_written_is_refused_before_the_work(data, monkeypatch, option, where, said):
+    if option == "figures":
+        drawing()
+    monkeypatch.setattr(run, "evaluate_dataset", lambda *_: pytest.fail("The work has begun."))
+    before = set(data.rglob("*"))
+    with pytest.raises(TalkfaceError, match=said):
+        evaluate(EvalConfig(data="grid", **{option: data / where}))
+    assert set(data.rglob("*")) == before

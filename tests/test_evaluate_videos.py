@@ -2,13 +2,14 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
 import pytest
 
 from talkface.errors import TalkfaceError
-from talkface.evaluate import EvalConfig, evaluate
+from talkface.evaluate import EvalConfig, evaluate, videos
 from talkface.evaluate.videos import Tracked, _held, read_pairs, transforms_for
 from talkface.media.video import VideoWriter, read_frames
 
@@ -105,6 +106,27 @@ def test_a_list_of_pairs_pools_them(recording, tmp_path):
     report = evaluate(EvalConfig(pairs=tmp_path / "list.csv", metrics=("psnr",), csv=tmp_path / "out.csv"))
     assert (report.clips, report.frames) == (2, 40)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    "silent, metrics, said",
+    [
+        ((), ("sync", "mi", "lse"), []),
+        (("fake.mp4",), ("psnr", "mi"), []),
+        (("fake.mp4",), ("lse",), ["fake.mp4 has no sound: lse is left out."]),
+        (("fake.mp4",), ("sync",), ["fake.mp4 has no sound: sync is measured against that of real.mp4."]),
+        (("real.mp4",), ("sync", "lse"), []),
+        (("real.mp4",), ("sync", "mi", "lse"), ["real.mp4 has no sound: mi is left out."]),
+        (
+            ("real.mp4", "fake.mp4"),
+            ("psnr", "sync", "lse"),
+            ["real.mp4 and fake.mp4 have no sound: sync and lse are left out."],
+        ),
+    ],
+)
+def test_what_is_left_out_for_want_of_sound_is_said_of_the_metrics_asked_for(monkeypatch, silent, metrics, said):
+    monkeypatch.setattr(videos, "probe", lambda path: SimpleNamespace(has_audio=path.name not in silent))
+    assert videos._Sounds(Path("real.mp4"), Path("fake.mp4"), 3).missing(metrics) == said
 
 
 def test_a_video_without_a_face_is_an_error_that_names_it(tmp_path):

@@ -46,7 +46,7 @@ def test_eye_distance_is_between_the_means_of_each_eyes_corners():
 def test_a_closed_mouth_has_opening_zero_and_a_gap_is_measured_in_eye_distances():
     points = np.zeros((468, 2))
     assert landmarks.mouth_opening(landmarks.lips(points), 60.0) == 0
-    points[[87, landmarks.INNER_LIP_BOTTOM, 317]] = (0, 12)
+    points[[87, 14, 317]] = (0, 12)
     assert landmarks.mouth_opening(landmarks.lips(points), 60.0) == pytest.approx(0.2)
 
 

@@ -56,11 +56,14 @@ def write(path, frames, width=64, height=48, fps=25, audio=None, **options):
     return path
 
 
+def frames_in(path):
+    return sum(1 for _ in read_frames(path, fps=None))
+
+
 def test_probe_tells_what_reading_will_give(tmp_path):
     path = synthetic(tmp_path / "a.mp4", rate="30000/1001", after=("-f", "lavfi", "-i", "sine=duration=1.7"))
     info = probe(path)
     assert (info.width, info.height, info.fps) == (128, 96, Fraction(30_000, 1001))
-    assert info.frames_estimate == 60
     assert info.duration == pytest.approx(60 * 1001 / 30_000, abs=1e-6)
     assert info.has_audio
     assert info.audio_duration == pytest.approx(1.7, abs=0.03)
@@ -180,7 +183,7 @@ def test_a_video_has_ceil_of_duration_times_fps_frames_and_the_length_of_its_sou
     path = write(tmp_path / "out.mp4", frame_count(duration, fps), fps=fps, audio=sound)
     info = probe(path)
     assert info.fps == Fraction(fps)
-    assert info.frames_estimate == frame_count(duration, fps)
+    assert frames_in(path) == frame_count(duration, fps)
     assert 0 <= info.duration - duration < 1 / info.fps
     heard = load_speech(path)
     assert heard.channels == 2
@@ -255,7 +258,7 @@ def test_results_are_named_as_asked(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     write(name, 3)
     assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert probe(tmp_path / name).frames_estimate == 3
+    assert frames_in(tmp_path / name) == 3
 
 
 def test_an_existing_video_is_replaced_as_a_whole(tmp_path):
@@ -264,7 +267,7 @@ def test_an_existing_video_is_replaced_as_a_whole(tmp_path):
     with VideoWriter(path, 64, 48) as video:
         video.write(flat(0))
         assert path.read_text() == "old"
-    assert probe(path).frames_estimate == 1
+    assert frames_in(path) == 1
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError, GeneratorExit])
@@ -381,6 +384,6 @@ def test_the_same_frames_make_the_same_file(tmp_path):
 
 
 def test_info_is_a_plain_value():
-    info = VideoInfo(640, 480, Fraction(25), 2.0, 50, None)
+    info = VideoInfo(640, 480, Fraction(25), 2.0, None)
     assert not info.has_audio
-    assert info == VideoInfo(640, 480, Fraction(25), 2.0, 50, None)
+    assert info == VideoInfo(640, 480, Fraction(25), 2.0, None)

@@ -1,12 +1,11 @@
 """Weights files and checkpoints: whole or not at all, and clear about what they are not."""
 
 import json
-import resource
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 import pytest
 import torch
+from full_disk import files_no_larger_than
 from safetensors.torch import load_file, save_file
 from test_model_generator import MINI, scrambled
 
@@ -25,17 +24,6 @@ from talkface.model.generator import Generator
 from talkface.model.presets import TINY, TrainConfig
 
 CONFIG = replace(TINY, generator=MINI)
-
-
-@contextmanager
-def files_no_larger_than(size):
-    """As on a full disk: writing fails beyond `size` bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def state(value=1.0):

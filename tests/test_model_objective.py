@@ -118,7 +118,7 @@ def test_the_generators_loss_is_the_weighted_terms_by_name(batch):
             "frame": CONFIG.frame_weight * (real - made.frames).abs().mean(),
             "flow": CONFIG.flow_weight
             * losses.flow_at_lips_loss(made.flows, batch.photo_lips[[0, 0, 1, 1]], batch.lips.flatten(0, 1), area),
-            "colour": CONFIG.colour_weight * losses.lip_loss(real, made.colours, area),
+            "colour": CONFIG.colour_weight * losses.painted_loss(real, made.colours, made.masks),
             "photo": CONFIG.photo_weight
             * losses.lip_shape_loss(made.photo_lips, (batch.photo_lips - batch.mean_lips) / 8),
             "mask": CONFIG.mask_weight * made.masks.mean(),

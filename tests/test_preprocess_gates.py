@@ -4,6 +4,7 @@ import films
 import numpy as np
 import pytest
 
+from talkface.errors import TalkfaceError
 from talkface.preprocess import gates
 from talkface.preprocess.gates import Gates
 from talkface.preprocess.making import largest_change
@@ -53,6 +54,21 @@ def test_a_video_without_a_face_is_judged_though_nothing_is_known_of_the_face():
 def test_limits_can_be_set():
     assert Gates(min_eye_distance=50).on_faces(FACES) == gates.FACE_TOO_SMALL
     assert Gates(max_lost=0.2).on_faces(FACES | {"lost": 0.1}) is None
+
+
+@pytest.mark.parametrize(
+    "limits, told",
+    [
+        ({"piece_frames": 5}, "--gate piece_frames=5 is less than min_frames, 10"),
+        ({"min_frames": 0}, "--gate min_frames=0 is less than 1"),
+        ({"max_yaw": float("nan")}, "--gate max_yaw=nan is no finite number"),
+        ({"max_lost": float("inf")}, "--gate max_lost=inf is no finite number"),
+    ],
+)
+def test_limits_that_no_video_can_be_judged_by_are_refused(limits, told):
+    with pytest.raises(TalkfaceError, match=told) as error:
+        Gates(**limits)
+    assert error.value.fix
 
 
 def test_a_cut_to_another_person_in_the_same_place_shows_in_the_pictures_and_speech_does_not():

@@ -1,14 +1,17 @@
 """From shards to a data set: what follows from all clips together."""
 
 import json
+import shutil
 
 import cv2
 import numpy as np
 import pytest
+from full_disk import files_no_larger_than
 from packed import a_clip
 
 from talkface.data.reader import open_dataset
 from talkface.data.shards import ShardWriter
+from talkface.errors import TalkfaceError
 from talkface.preprocess.summary import CONTACT_SHEET, MANIFEST, summarise
 from talkface.preprocess.sync import LAGS
 
@@ -60,6 +63,15 @@ def test_the_contact_sheet_holds_all_clips_that_fit_and_the_most_doubtful(made):
     sheet = cv2.imread(str(root / CONTACT_SHEET))
     assert sheet.shape == (5 * 128, 8 * 128, 3)  # 31 clips and two for each of four figures
     assert sheet[4 * 128 :, 7 * 128 :].max() == 0
+
+
+def test_a_full_disk_is_one_clear_error(made, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(made[0], root)
+    with files_no_larger_than(1000), pytest.raises(TalkfaceError, match=r"manifest\.jsonl cannot be written"):
+        summarise(root, "grid")
+    with files_no_larger_than(20_000), pytest.raises(TalkfaceError, match=r"contact_sheet\.png cannot be written"):
+        summarise(root, "grid")
 
 
 def test_a_data_set_of_nothing_has_a_manifest_and_no_picture(tmp_path):

@@ -325,6 +325,7 @@ def lying_header(path):
     path.write_bytes(data)
 
 
+LONG = "long" * 80  # more than the 255 bytes of a name
 BAD = {
     "no face": (lambda: Image.new("RGB", (300, 200), "gray").save("bad.jpg"), "bad.jpg speech.wav", "No face found"),
     "a drawing": (lambda: draw_house("bad.png"), "bad.png speech.wav", "No face found in bad.png (400x400)"),
@@ -348,6 +349,15 @@ BAD = {
     "a missing folder": (lambda: None, "good.jpg speech.wav -o none/out.mp4", "none does not exist"),
     "a file as folder": (lambda: None, "good.jpg speech.wav -o speech.wav/out.mp4", "speech.wav is not a folder"),
     "an unwritable folder": (lambda: None, "good.jpg speech.wav -o /proc/out.mp4", "cannot write to the folder /proc"),
+    "a name too long": (lambda: None, f"good.jpg speech.wav -o {LONG}.mp4", "ong.mp4: File name too long"),
+    "a folder's name too long": (lambda: None, f"good.jpg speech.wav -o {LONG}/a.mp4", "File name too long"),
+    "a manifest's name too long": (lambda: None, f"good.jpg speech.wav --json {LONG}", "--json long"),
+    "inputs whose names are too long together": (
+        lambda: Path("speech.wav").rename(f"{LONG[:200]}.wav"),
+        f"{LONG[:200]}.jpg {LONG[:200]}.wav",
+        f"--out {LONG[:200]}_{LONG[:200]}.mp4: File name too long",
+    ),
+    "a photo's name too long": (lambda: None, f"{LONG}.jpg speech.wav -o a.mp4", f"{LONG}.jpg cannot be opened"),
     "another kind of video": (lambda: None, "good.jpg speech.wav -o out.avi", "--out out.avi"),
     "the speech as output": (
         lambda: Path("speech.wav").rename("speech.mp4"),
@@ -368,6 +378,7 @@ BAD = {
         "cut or not",
     ),
     "no such device": (lambda: None, "good.jpg speech.wav --device tpu", "--device tpu"),
+    "no number of a device": (lambda: None, "good.jpg speech.wav --device cpu:foo", "--device cpu:foo"),
     "no rate": (lambda: None, "good.jpg speech.wav --fps 0", "--fps 0"),
     "a word as rate": (lambda: None, "good.jpg speech.wav --fps fast", "--fps fast"),
     "a wild quality": (lambda: None, "good.jpg speech.wav --crf 52", "--crf 52"),

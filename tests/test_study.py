@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from full_disk import files_no_larger_than
 from scipy.stats import binomtest
 
 from talkface.errors import TalkfaceError
@@ -152,8 +153,15 @@ def test_who_clicks_without_reading_is_left_out(videos, tmp_path):
 def test_large_studies_keep_their_videos_in_files(videos, tmp_path, monkeypatch):
     monkeypatch.setattr("talkface.study.make.EMBED_UP_TO", 100)
     study = make_study(StudyConfig(videos, tmp_path / "study"))
-    assert not study.embedded
+    assert study.page.stat().st_size < 40_000
     assert len(list((tmp_path / "study" / "media").iterdir())) == 18
+
+
+def test_a_video_that_the_disk_has_no_room_for_is_named_and_leaves_nothing(videos, tmp_path):
+    study = StudyConfig(videos, tmp_path / "study", embed=False)
+    with files_no_larger_than(100), pytest.raises(TalkfaceError, match=r"\.mp4 cannot be written"):
+        make_study(study)
+    assert list((tmp_path / "study" / "media").iterdir()) == []
 
 
 def test_a_participant_sees_at_most_as_many_clips_as_asked(videos, tmp_path):

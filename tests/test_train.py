@@ -151,6 +151,13 @@ def test_another_configuration_is_not_mixed_into_a_run(one_run, data):
         train(options(data, one_run[0].out), replace(CONFIG, lip_weight=1.0))
 
 
+@pytest.mark.parametrize("other", [{"data": ("elsewhere/grid",)}, {"split": "val"}])
+def test_other_clips_are_not_mixed_into_a_run(one_run, data, monkeypatch, other):
+    monkeypatch.setattr("talkface.train.run.open_dataset", lambda *_: open_dataset(data, "train"))
+    with pytest.raises(TalkfaceError, match=f"holds a run on {data.name} \\(split train\\), not on"):
+        train(options(data, one_run[0].out, **other), CONFIG)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_run_with_a_checkpoint(data, tmp_path, number):
     handler = signal.getsignal(number)

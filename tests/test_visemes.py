@@ -66,7 +66,7 @@ def test_spoken_utterances_have_a_class_for_every_step_and_silence_at_their_ends
     made = make_visemes(
         VisemeConfig(utterances=4, seed=3, out=tmp_path), lambda done, total: told.append((done, total))
     )
-    speech = VisemeBatches(made, 2, seed=0)
+    speech = VisemeBatches(made, seed=0)
     assert told == [(4, 4)]
     assert len(speech.lengths) == 4
     assert len(speech.steps) == len(speech.labels) == speech.lengths.sum()
@@ -84,6 +84,6 @@ def test_spoken_utterances_have_a_class_for_every_step_and_silence_at_their_ends
 def test_the_same_seed_speaks_the_same_words(espeak, tmp_path):
     """To the step: eSpeak NG itself goes on from where its voice was."""
     one, other = (make_visemes(VisemeConfig(2, 5, tmp_path / name)) for name in ("a", "b"))
-    a, b = (VisemeBatches(folder, 0, 0) for folder in (one, other))
+    a, b = (VisemeBatches(folder, 0) for folder in (one, other))
     assert np.abs(a.lengths - b.lengths).max() <= 2
     assert set(a.labels) == set(b.labels)

@@ -23,6 +23,7 @@ from talkface.ablate.strips import draw_strips
 from talkface.ablate.table import write_table
 from talkface.data.reader import ClipDataset
 from talkface.data.shards import write_json
+from talkface.files import make_folder
 from talkface.model.presets import ABLATIONS, TrainConfig, ablated
 from talkface.train import Diverged, Step, TrainOptions, train
 
@@ -42,8 +43,14 @@ class AblateOptions:
     """Data, device and folder; each row has its own folder below it."""
     minutes: float
     """Of training for each row."""
+    test_data: str
+    """Data set that `evaluate` measures on. It, its split and the limit are those of the study, not of one call."""
     rows: tuple[str, ...] = tuple(ABLATIONS)
     """Which rows, in order."""
+    test_split: str = "test"
+    """Split of `test_data`."""
+    limit: int | None = None
+    """How many clips of it are measured; None: all."""
 
 
 def ablate(
@@ -59,7 +66,7 @@ def ablate(
     Args:
         options: what and where.
         config: of the full model; its steps are scaled to the budget.
-        evaluate: measures a row.
+        evaluate: measures a row on what `options` says.
         shown: clips for the strips; the first, the middle and the last are drawn.
         on_step: told of each step of training, its lesson with the row's name before it.
         on_note: told what happens, one sentence at a time.
@@ -71,7 +78,8 @@ def ablate(
         TalkfaceError: missing data, another study in the folder, a full disk.
     """
     out, note = options.training.out, on_note or (lambda text: None)
-    planned = within_budget(options.training, config, options.minutes, note)
+    measured_on = {name: getattr(options, name) for name in ("test_data", "test_split", "limit")}
+    planned = within_budget(options.training, config, options.minutes, measured_on, note)
     figures = {STILL: _once(out / STILL / "figures.json", lambda: {"figures": evaluate(None)})}
     for row in options.rows:
         found = _row(options.training, ablated(planned, row), row, evaluate, on_step, note)
@@ -115,6 +123,6 @@ def _row(
 def _once(path: Path, make: Callable[[], dict]) -> dict:
     """What is in the file, made and written where it is not there."""
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         write_json(path, make())
     return json.loads(path.read_text(encoding="utf-8"))

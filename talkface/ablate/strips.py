@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from talkface.data.clip import Clip
-from talkface.data.reader import ClipDataset
+from talkface.data.reader import ClipDataset, spread
 from talkface.media.image import save_png
 from talkface.model.checkpoint import load_generator
 from talkface.model.generator import Generator
@@ -27,14 +27,14 @@ MARGIN = 130  # px for the names at the left
 def draw_strips(out: Path, clips: ClipDataset, weights: dict[str, Path]) -> None:
     """strip-1.png ...: for the first, the middle and the last clip the real frames, and those of each row."""
     generators = {row: load_generator(path) for row, path in weights.items()}
-    for number, index in enumerate(_spread(len(clips), CLIPS), 1):
+    for number, index in enumerate(spread(len(clips), CLIPS), 1):
         save_png(out / f"strip-{number}.png", strip(clips[index], generators))
 
 
 def strip(clip: Clip, generators: dict[str, Generator]) -> np.ndarray:
     """Rows "real" and then one for each generator, COLUMNS moments of the clip, uint8 RGB."""
     length = min(len(clip), LONGEST)
-    moments = _spread(length, COLUMNS)
+    moments = spread(length, COLUMNS)
     rows = [_row("real", [clip.frame(moment) for moment in moments])]
     for name, generator in generators.items():
         spoken = enumerate(speak(generator, Portrait(clip.frame(0), clip.lips[0]), clip.mfcc[:length]))
@@ -46,8 +46,3 @@ def _row(name: str, faces: list[np.ndarray]) -> np.ndarray:
     label = np.full((SIDE, MARGIN, 3), 255, np.uint8)
     cv2.putText(label, name, (6, SIDE // 2), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
     return np.hstack([label, *(cv2.resize(face, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for face in faces)])
-
-
-def _spread(count: int, wanted: int) -> list[int]:
-    """Up to `wanted` different numbers below `count`, evenly spread, first and last among them."""
-    return sorted({round(x) for x in np.linspace(0, count - 1, min(wanted, count))})

@@ -24,6 +24,9 @@ def write_table(out: Path, figures: dict[str, dict], planned: TrainConfig, minut
         figures: by row what its figures.json holds: "figures" by name, or "failed" with the reason.
         planned: how every row was trained, but for what tells it from the others.
         minutes: budget of each row.
+
+    Raises:
+        TalkfaceError: they cannot be written, as on a full disk.
     """
     lines = [_line(row, found) for row, found in figures.items()]
     ours = [name for name in _names(lines) if name not in ("row", "paper_name", "failed", *PAPER_COLUMNS)]

@@ -37,7 +37,7 @@ def ablate(
     test_split: Annotated[str, typer.Option(help="Its split.")] = "test",
     limit: Annotated[int | None, typer.Option(help="Measure this many clips, spread over the split.")] = None,
     device: DEVICE = "auto",
-    seed: Annotated[int, typer.Option(help="Of every row.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of every row.")] = 0,
     workers: Annotated[int, typer.Option(help="Threads that decode frames.")] = 2,
     quiet: QUIET = False,
 ) -> None:
@@ -76,7 +76,9 @@ def ablate(
         return {name: value for name, value in found.items() if not name.startswith(("lmd_128", "lmd_iod"))}
 
     training = TrainOptions(data=data, out=out, device=device, workers=workers, init=init)
-    options = AblateOptions(training, budget, tuple(rows or ABLATIONS))
+    options = AblateOptions(
+        training, budget, test_data, rows=tuple(rows or ABLATIONS), test_split=test_split, limit=limit
+    )
     with console.training(quiet=quiet) as on_step:
         lines = run(
             options,
@@ -92,5 +94,7 @@ def ablate(
 
 def _table(lines: list[dict]) -> list[list[str]]:
     names = dict.fromkeys(name for line in lines for name, value in line.items() if isinstance(value, float))
-    rows = [[line["row"], *(f"{line[name]:.3f}" if line.get(name) else "-" for name in names)] for line in lines]
+    rows = [
+        [line["row"], *(f"{line[name]:.3f}" if line.get(name) is not None else "-" for name in names)] for line in lines
+    ]
     return [["", *names], *rows]

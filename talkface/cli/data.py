@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,6 +10,7 @@ import typer
 
 from talkface import console
 from talkface.cli.options import QUIET, assigned
+from talkface.config import SPLITS
 
 
 def preprocess(
@@ -47,9 +48,9 @@ def preprocess(
     from talkface.preprocess import preprocess as run
     from talkface.preprocess.gates import Gates
 
-    gates = Gates()
+    limits = asdict(Gates())
     for text in gate or []:
-        gates = replace(gates, **assigned(text, "--gate", asdict(gates)))
+        limits |= assigned(text, "--gate", limits)
     config = PreprocessConfig(
         data=data,
         source=source,
@@ -62,15 +63,14 @@ def preprocess(
         limit=limit,
         split_list=split_list,
         clips_per_shard=clips_per_shard,
-        gates=gates,
+        gates=Gates(**limits),
     )
     with console.progress("Preprocessing", "videos", quiet=quiet) as on_step:
         report = run(config, on_step)
-    splits = ("train", "val", "test")
     rows = [
-        [reason, *(str(counts[part]) for part in splits), str(sum(counts.values()))] for reason, counts in report.rows()
+        [reason, *(str(counts[part]) for part in SPLITS), str(sum(counts.values()))] for reason, counts in report.rows()
     ]
-    console.show_table([["", *splits, "all"], *rows])
+    console.show_table([["", *SPLITS, "all"], *rows])
     kept, size = report.summary.frames, report.summary.bytes_per_clip
     console.say(f"{report.root}: {kept:,} frames, {size:,} bytes a clip; see {report.contact_sheet}.", quiet=quiet)
     if report.frames:
@@ -81,9 +81,9 @@ def preprocess(
 
 
 def visemes(
-    utterances: Annotated[int, typer.Option(help="How many, about 3.5 s each.")] = 2500,
+    utterances: Annotated[int, typer.Option(min=1, help="How many, about 3.5 s each.")] = 2500,
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: $TALKFACE_DATA/visemes.")] = None,
-    seed: Annotated[int, typer.Option(help="Of text, voices and distortions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of text, voices and distortions.")] = 0,
     quiet: QUIET = False,
 ) -> None:
     """Make synthetic speech that knows its mouth shapes, for the first stage of train. Needs eSpeak NG's library."""

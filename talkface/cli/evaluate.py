@@ -25,14 +25,16 @@ def evaluate(
         typer.Option(
             parser=commas,
             metavar="A,B,...",
-            help="Of psnr, psnr_lineage, ssim, lmd, mouth_r, sync, mi, cpbd, lse. Default: all but lse.",
+            help="Of psnr, psnr_lineage, ssim, lmd, mouth_r, sync, mi, cpbd, lse. Default: all; lse with --syncnet.",
         ),
     ] = None,
     weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
     estimator: Annotated[
         Path | None, typer.Option(help="The statistics network of mi. Default: the bundled one.")
     ] = None,
-    syncnet: Annotated[Path | None, typer.Option(help="SyncNet's published weights, for lse.")] = None,
+    syncnet: Annotated[
+        Path | None, typer.Option(help="SyncNet's published weights: adds lse to the default metrics.")
+    ] = None,
     identity: Annotated[
         Literal["first", "closest-mouth", "random"], typer.Option(help="Which frame of a clip serves as the photo.")
     ] = "first",
@@ -48,8 +50,8 @@ def evaluate(
         list[Path] | None, typer.Option(help="Another generator for the pictures' ablation strips. Repeat for more.")
     ] = None,
     device: DEVICE = "auto",
-    seed: Annotated[int, typer.Option(help="Of wrong sounds, random identities and intervals.")] = 0,
-    workers: Annotated[int, typer.Option(help="Clips scored at a time; 0 is one for each core.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of wrong sounds, random identities and intervals.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Clips scored at a time; 0 is one for each core.")] = 0,
     quiet: QUIET = False,
 ) -> None:
     """Measure a generator on a data set, beside a still photo and the wrong sound; or compare two videos."""

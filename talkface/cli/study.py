@@ -27,7 +27,7 @@ def make(
     embed: Annotated[
         bool | None, typer.Option(help="Put the videos into the page itself. Default: where they have 50 MB at most.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the numbers that stand for methods and clips.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the numbers that stand for methods and clips.")] = 0,
     quiet: QUIET = False,
 ) -> None:
     """Make a web page that asks people which videos look more real and more in step. It needs no server."""
@@ -59,7 +59,7 @@ def tally(
     """Count the answers to a study: what share of people chose which method."""
     import json as format_json
 
-    from talkface.media.files import replacing
+    from talkface.files import replacing
     from talkface.study import tally as count
 
     result = count(answers)

@@ -42,7 +42,7 @@ def train(
         ),
     ] = None,
     split: Annotated[str, typer.Option(help="Which split to learn from.")] = "train",
-    seed: Annotated[int, typer.Option(help="Of initial weights, batches and distortions.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Of initial weights, batches and distortions.")] = 0,
     steps_scale: Annotated[float, typer.Option(help="So many times the preset's steps: 0.1 for a tenth.")] = 1.0,
     minutes: Annotated[float | None, typer.Option(help="Stop, with a checkpoint, after so long.")] = None,
     init: Annotated[Path | None, typer.Option(help="A generator's .safetensors to start from.")] = None,

@@ -41,10 +41,10 @@ def recolour(batch: FrameBatch, part: tuple[int, int] = ALONE) -> FrameBatch:
 
 
 def distort_sound(windows: Tensor, part: tuple[int, int] = ALONE) -> Tensor:
-    """Another microphone and another voice: gain, a smooth spectral tilt, noise, and gaps.
+    """Another microphone and another voice: gain, a smooth spectral tilt, noise, and steps blotted out.
 
     Args:
-        windows: (B, ..., C, 20, 13); one draw for each of the B.
+        windows: (B, ..., 20, 13); one draw for each of the B.
         part: this process's rank and how many share the batch; the draws are those of the joint batch.
     """
     mine, ones = _Share(len(windows), part), [1] * (windows.dim() - 2)
@@ -52,9 +52,9 @@ def distort_sound(windows: Tensor, part: tuple[int, int] = ALONE) -> Tensor:
     offset = mine.normal(*ones, windows.shape[-1]) * 0.15 * fade
     scale = mine.uniform(0.85, 1.15, *ones, 1)
     noise = mine.normal(*windows.shape[1:]) * 0.04
-    gap = mine.of(torch.rand(mine.all, *windows.shape[1:-1], 1)) < 0.03
+    blot = mine.of(torch.rand(mine.all, *windows.shape[1:-1], 1)) < 0.03
     moved = windows * scale.to(windows) + offset.to(windows) + noise.to(windows)
-    return moved.masked_fill(gap.to(windows.device), 0.0)
+    return moved.masked_fill(blot.to(windows.device), 0.0)
 
 
 class _Share:

@@ -139,7 +139,7 @@ class ClipBatches:
                 "The training split holds no clips.", "Run `talkface preprocess` on it, or name another --data."
             )
         self.lengths = np.array([length for dataset in datasets for length in dataset.lengths])
-        speakers = [s for dataset in datasets for s in dataset.clip_speakers]
+        speakers = [(d, speaker) for d, dataset in enumerate(datasets) for speaker in dataset.clip_speakers]
         counts = Counter(speakers)
         weight = np.array([counts[s] ** -0.5 for s in speakers])
         self.weight = weight / weight.sum()

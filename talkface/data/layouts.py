@@ -15,10 +15,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from talkface.config import SPLITS
 from talkface.errors import TalkfaceError
 
 LAYOUTS = ("lrw", "grid", "folder")
-SPLITS = ("train", "val", "test")
 # By preference: of a clip that is there twice (GRID's .mpg and a .mp4 made of it) the first of these is read.
 VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mts", ".m2ts", ".ts", ".flv", ".wmv"),

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from talkface.config import data_root
+import numpy as np
+
+from talkface.config import SPLITS, data_root
 from talkface.data.clip import Clip, unpack
 from talkface.data.shards import DATASET, FORMAT, INDEX, read_lines, read_members, shard_indexes
 from talkface.errors import TalkfaceError
-
-SPLITS = ("train", "val", "test")
 
 WHERE_TO_GET = {
     "lrw": "LRW comes from https://www.robots.ox.ac.uk/~vgg/data/lip_reading/lrw1.html (BBC's agreement).",
@@ -96,6 +96,11 @@ def open_dataset(name_or_dir: str | Path, split: str | None = None) -> ClipDatas
             else "See its manifest.jsonl for why.",
         )
     return ClipDataset(root, chosen)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of the numbers below `count`, evenly spread, the first and the last among them."""
+    return np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()
 
 
 def _find(name_or_dir: str | Path) -> Path:

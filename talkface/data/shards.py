@@ -14,13 +14,14 @@ the time of day, while here the same clips must give the same bytes.
 from __future__ import annotations
 
 import json
-import os
 import tarfile
 from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
 
 from talkface.data.clip import Clip, pack
 from talkface.errors import TalkfaceError
+from talkface.files import make_folder, refusals_of, replacing
 
 FORMAT = 1
 SHARDS = "shards"
@@ -34,22 +35,27 @@ class ShardWriter:
     Args:
         root: folder of the data set.
         stem: name of the shard without suffix, as in "train-00003".
+
+    Raises:
+        TalkfaceError: it cannot be written there, as on a full disk.
     """
 
     def __init__(self, root: Path, stem: str) -> None:
         self.stem = stem
         folder = Path(root) / SHARDS
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         self.tar_path, self.index_path = folder / f"{stem}.tar", folder / f"{stem}.jsonl"
-        # Of this process alone: a worker whose parent was killed may still be at the same shard for a moment.
-        self._temporary = folder / f".{stem}.{os.getpid()}.tar.part"
-        for stale in folder.glob(f".{stem}.*.part"):
-            stale.unlink(missing_ok=True)
+        with refusals_of(self.tar_path):
+            for stale in folder.glob(f".{stem}.*.part*"):
+                stale.unlink(missing_ok=True)
         self._lines: list[dict] = []
 
     def __enter__(self) -> ShardWriter:
-        self._file = self._temporary.open("wb")
-        self._tar = tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT)
+        with ExitStack() as stack:
+            beside = stack.enter_context(replacing(self.tar_path))
+            self._file = stack.enter_context(beside.open("wb"))
+            self._tar = stack.enter_context(tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT))
+            self._stack = stack.pop_all()
         return self
 
     def add(self, clip: Clip, **facts) -> None:
@@ -72,26 +78,19 @@ class ShardWriter:
         self._lines.append(facts)
 
     def __exit__(self, kind, error, trace) -> None:
+        self._stack.__exit__(kind, error, trace)
         if kind is None:
-            self._tar.close()
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        self._file.close()
-        if kind is not None:
-            self._temporary.unlink(missing_ok=True)
-            return
-        self._temporary.replace(self.tar_path)
-        write_lines(self.index_path, self._lines)
+            write_lines(self.index_path, self._lines)
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, never a part."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    """Write a file so that readers see the old one or the new one, never a part.
+
+    Raises:
+        TalkfaceError: it cannot be written there, as on a full disk.
+    """
+    with replacing(path) as beside:
+        beside.write_bytes(data)
 
 
 def write_lines(path: Path, rows: Iterable[dict]) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from talkface.config import FPS, MFCC_STEPS, STEPS_PER_SECOND, data_root
+from talkface.config import MFCC_STEPS, data_root
 from talkface.errors import TalkfaceError
+from talkface.files import make_folder, replacing
 
 # Class names, and the IPA symbols in each.
 # ruff: noqa: RUF001 (some of them look like Latin letters)
@@ -35,12 +35,14 @@ FILE = "visemes.npz"
 
 
 def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> None:
-    """Writes the data set atomically: steps (N, 13), labels (N,), steps of each utterance (M,)."""
-    folder.mkdir(parents=True, exist_ok=True)
-    beside = folder / f".{FILE}"
-    with beside.open("wb") as file:
-        np.savez(file, steps=steps.astype(np.float16), labels=labels.astype(np.uint8), lengths=lengths)
-    beside.replace(folder / FILE)
+    """Writes the data set whole or not at all: steps (N, 13), labels (N,), steps of each utterance (M,).
+
+    Raises:
+        TalkfaceError: it cannot be written there, as on a full disk.
+    """
+    make_folder(folder)
+    with replacing(folder / FILE) as beside:
+        np.savez(beside, steps=steps.astype(np.float16), labels=labels.astype(np.uint8), lengths=lengths)
 
 
 class VisemeBatches:
@@ -48,14 +50,13 @@ class VisemeBatches:
 
     Args:
         folder: of the data set; None: $TALKFACE_DATA/visemes.
-        offsets: where the windows wanted lie, in frames from the moment, as many before as after.
         seed: of all draws.
 
     Raises:
         TalkfaceError: the data set is missing.
     """
 
-    def __init__(self, folder: Path | None, offsets: Sequence[int], seed: int) -> None:
+    def __init__(self, folder: Path | None, seed: int) -> None:
         folder = folder or data_root() / "visemes"
         if not (folder / FILE).is_file():
             raise TalkfaceError(
@@ -67,16 +68,14 @@ class VisemeBatches:
             self.labels = stored["labels"].astype(np.int64)
             self.lengths = stored["lengths"]
         self.start = np.cumsum(self.lengths) - self.lengths
-        self.offsets, self.seed = np.array(offsets), seed
+        self.seed = seed
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
-        """MFCC windows (B, C, 20, 13) and the class (B,) int64 sounding in their middle."""
+        """MFCC windows (B, 20, 13) and the class (B,) int64 sounding in their middle."""
         random = np.random.default_rng((self.seed, 3, step))
         utterance = random.integers(len(self.lengths), size=size)
         start, length = self.start[utterance], self.lengths[utterance]
         centre = (random.random(size) * length).astype(np.int64)
-        frames = self.offsets * (STEPS_PER_SECOND // FPS)
-        steps = np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
-        inside = centre[:, None, None] + frames[:, None] + steps
-        rows = start[:, None, None] + inside.clip(0, length[:, None, None] - 1)
+        inside = centre[:, None] + np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
+        rows = start[:, None] + inside.clip(0, length[:, None] - 1)
         return torch.from_numpy(self.steps[rows]), torch.from_numpy(self.labels[start + centre])

@@ -20,8 +20,9 @@ _LMD = (
     "without a detected face counts as a mouth shrunk to a point. Pixels of the 256-px aligned frame."
 )
 _SYNC = (
-    "Highest Pearson correlation of mouth opening with log speech energy, both less a running mean over 51 frames, "
-    "lags -15 to +15, sums pooled over clips before the peak is taken. Not LSE."
+    "Highest Pearson correlation of mouth opening with log speech energy (of a data set's clips 200 to 2500 Hz, out of "
+    "their MFCC; of videos 200 to 3500 Hz), both less a running mean over 51 frames, lags -15 to +15, sums pooled over "
+    "clips before the peak is taken. Not LSE."
 )
 DEFINITIONS = {
     "psnr": "PSNR in dB: RGB, data range 255, mean of per-frame values (at most 100), whole aligned frame of 256 px.",

@@ -39,7 +39,7 @@ class EvalConfig:
     """train, val or test."""
 
     metrics: tuple[str, ...] | None = None
-    """Of `METRICS`; None takes all that need no weights of the user's."""
+    """Of `METRICS`; None takes all that need no weights of the user's, and lse too where `syncnet` is given."""
 
     weights: Path | None = None
     """The generator's .safetensors; None takes the bundled one."""
@@ -102,7 +102,12 @@ class EvalConfig:
             raise TalkfaceError("Only one video was given.", "Give two: talkface eval REAL.mp4 FAKE.mp4")
         if self.real is not None and self.pairs is not None:
             raise TalkfaceError("Two videos and --pairs were given.", "Give one of them.")
-        if "lse" in self.wanted and self.metrics and self.syncnet is None:
+        if self.syncnet is not None and "lse" not in self.wanted:
+            raise TalkfaceError(
+                f"--syncnet is for lse alone, which is not among --metrics {','.join(self.metrics)}.",
+                "Add lse to --metrics, or leave out --syncnet.",
+            )
+        if "lse" in self.wanted and self.syncnet is None:
             raise TalkfaceError(
                 "lse needs SyncNet's weights, which talkface may not carry.",
                 "Give the path of the published syncnet_v2.model with --syncnet.",
@@ -121,7 +126,8 @@ class EvalConfig:
     @property
     def wanted(self) -> tuple[str, ...]:
         """The metrics asked for, each once, in the order of `METRICS`."""
-        asked = {PART_OF.get(name, name) for name in self.metrics or DEFAULT_METRICS}
+        default = DEFAULT_METRICS if self.syncnet is None else METRICS
+        asked = {PART_OF.get(name, name) for name in self.metrics or default}
         return tuple(name for name in METRICS if name in asked)
 
 

@@ -57,11 +57,6 @@ def mouth_scorer(scorer: Scorer) -> Scorer:
     return Scorer(("lmd", "mouth_r"), scorer.finder or FaceFinder(scorer.device), device=scorer.device)
 
 
-def spread(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of `count` things, evenly spread."""
-    return sorted(set(np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()))
-
-
 def of_data_set(
     config: EvalConfig,
     clips: ClipDataset,
@@ -81,7 +76,7 @@ def of_data_set(
     return look(clip.name, clip.frames(), rows, clip.mfcc_steps, scorer)
 
 
-def of_videos(real: Path, fake: Path, scorer: Scorer) -> Example:
+def of_videos(name: str, real: Path, fake: Path, scorer: Scorer) -> Example:
     """Two videos, brought together as for their scores."""
     from talkface.evaluate.videos import aligned, track, transforms_for
     from talkface.media.audio import load_speech
@@ -91,4 +86,4 @@ def of_videos(real: Path, fake: Path, scorer: Scorer) -> Example:
     frames = min(len(truth), len(made), LONGEST)
     transforms, _ = transforms_for(truth, made, frames)
     mfcc = load_speech(real).mfcc if probe(real).has_audio else None
-    return look(fake.stem, aligned(real, truth.transforms[:frames]), {"model": aligned(fake, transforms)}, mfcc, scorer)
+    return look(name, aligned(real, truth.transforms[:frames]), {"model": aligned(fake, transforms)}, mfcc, scorer)

@@ -6,6 +6,7 @@ Pictures show the faces of the data set: think of its terms before you publish t
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -15,13 +16,13 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from talkface.config import FPS, STEPS_PER_SECOND
-from talkface.data.reader import ClipDataset
+from talkface.data.reader import ClipDataset, spread
 from talkface.evaluate.config import EvalConfig
-from talkface.evaluate.examples import Example, mouth_scorer, of_data_set, of_videos, spread
+from talkface.evaluate.examples import Example, mouth_scorer, of_data_set, of_videos
 from talkface.evaluate.report import Report
 from talkface.evaluate.rows import wrong_sounds
 from talkface.evaluate.score import Scorer
-from talkface.media.files import replacing
+from talkface.files import make_folder, replacing
 from talkface.metrics.sync import mel_decibels
 from talkface.model.checkpoint import load_generator
 from talkface.model.generator import Generator
@@ -39,9 +40,11 @@ def draw_dataset(
     config: EvalConfig, clips: ClipDataset, generator: Generator | None, scorer: Scorer, report: Report
 ) -> None:
     """All figures of a data set's evaluation, into `config.figures`."""
-    folder, scorer = _folder(config.figures), mouth_scorer(scorer)
+    folder, scorer = Path(config.figures), mouth_scorer(scorer)
+    make_folder(folder)
     generator = generator or load_generator(config.weights, scorer.device)
-    ablated = {path.stem: load_generator(path, scorer.device) for path in config.ablation}
+    names = distinct_names(config.ablation, taken=("real", "model"))
+    ablated = {name: load_generator(path, scorer.device) for name, path in zip(names, config.ablation, strict=True)}
     donors = wrong_sounds(clips.clip_speakers, config.seed)
     examples = []
     for number in spread(len(clips), EXAMPLES):
@@ -57,10 +60,26 @@ def draw_dataset(
 
 def draw_videos(folder: Path, pairs: list[tuple[Path, Path]], scorer: Scorer, report: Report) -> None:
     """Strips, curves and landmark distance of pairs of videos."""
-    folder, scorer = _folder(folder), mouth_scorer(scorer)
+    make_folder(folder)
+    scorer = mouth_scorer(scorer)
     chosen = [pairs[number] for number in spread(len(pairs), EXAMPLES)]
-    examples = [_without_frames(draw_example(folder, of_videos(real, fake, scorer))) for real, fake in chosen]
+    names = distinct_names([fake for _, fake in chosen])
+    found = (of_videos(name, real, fake, scorer) for name, (real, fake) in zip(names, chosen, strict=True))
+    examples = [_without_frames(draw_example(folder, example)) for example in found]
     draw_landmarks(folder / "lmd.png", examples, report)
+
+
+def distinct_names(files: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
+    """A name for each file, no two alike: its stem; where stems repeat, folder/stem; where those do, a number too.
+
+    Args:
+        files: to be named.
+        taken: names that none of them may have.
+    """
+    stems = [*taken, *(file.stem for file in files)]
+    names = [f.stem if stems.count(f.stem) == 1 else f"{f.parent.resolve().name}/{f.stem}" for f in files]
+    earlier = [names[:number].count(name) for number, name in enumerate(names)]
+    return [f"{name} {count + 1}" if count else name for name, count in zip(names, earlier, strict=True)]
 
 
 def draw_example(folder: Path, example: Example) -> Example:
@@ -80,7 +99,7 @@ def strip(example: Example) -> Image.Image:
         draw.text((MARGIN + column * (side + GAP), 4), f"{moment / FPS:.2f} s", "black", font)
     for row, (name, frames) in enumerate(example.frames.items()):
         top = LINE + row * (side + GAP)
-        draw.text((4, top + side // 2 - 10), name.replace("_", " "), "black", font)
+        draw.text((4, top + side // 2 - 10), name.replace("_", " ").replace("/", "\n"), "black", font)
         for column, moment in enumerate(moments):
             sheet.paste(Image.fromarray(frames[moment]), (MARGIN + column * (side + GAP), top))
     return sheet
@@ -195,12 +214,6 @@ def _save_strip(path: Path, example: Example) -> None:
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as beside:
         figure.savefig(beside, dpi=130)
-
-
-def _folder(path: Path) -> Path:
-    path = Path(path)
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def _slug(name: str) -> str:

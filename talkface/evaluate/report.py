@@ -14,7 +14,7 @@ import numpy as np
 
 from talkface.evaluate.columns import DEFINITIONS, DETECTOR, DIFFERS, Column, columns_of
 from talkface.evaluate.score import ClipScore
-from talkface.media.files import replacing
+from talkface.files import replacing
 from talkface.metrics.bootstrap import interval
 
 DECIMALS = 6  # of the JSON: below what differs between machines for the pictures, far below what is printed
@@ -41,7 +41,6 @@ class Report:
     facts: dict[str, object] = field(default_factory=dict)
     """Whatever else should stand in the JSON, such as the identity frame."""
 
-    seconds: float = 0.0
     rows: dict[str, dict[str, float]] = field(init=False)
     """For each row the mean of each column by name, and `<name>_ci95` as [low, high]; NaN where there is none."""
 
@@ -61,11 +60,6 @@ class Report:
     def frames(self) -> int:
         """How many frames each row was scored on."""
         return self._count("frames")
-
-    @property
-    def frames_per_second(self) -> float:
-        """Frames of all rows, generated and scored, for each second of the run."""
-        return sum(score.frames for score in self.scores) / self.seconds if self.seconds else 0.0
 
     @property
     def lost(self) -> dict[str, int]:

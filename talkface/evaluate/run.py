@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import time
+import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
-import numpy as np
 import torch
 
 from talkface.config import data_root, weights_dir
-from talkface.data.reader import ClipDataset, open_dataset
-from talkface.device import pick_device
+from talkface.data.reader import ClipDataset, open_dataset, spread
+from talkface.device import cores, pick_device
 from talkface.errors import TalkfaceError
 from talkface.evaluate.columns import paper_row
 from talkface.evaluate.config import EvalConfig
@@ -24,6 +23,7 @@ from talkface.evaluate.report import Report, clip_table
 from talkface.evaluate.rows import fit_windows, identity_portrait, row_frames, wrong_sounds
 from talkface.evaluate.score import LANDMARK_METRICS, ClipScore, Scorer
 from talkface.face.find import FaceFinder
+from talkface.files import refusals_of
 from talkface.model.checkpoint import load_estimator, load_generator, weights_hash
 from talkface.model.generator import Generator
 
@@ -37,24 +37,22 @@ def evaluate(config: EvalConfig, on_step: OnStep | None = None, on_note: OnNote 
     Args:
         config: what to score; see its fields.
         on_step: told frames scored and frames in all, after each clip (in pairs: videos).
-        on_note: told what was chosen in place of a default or left out, one sentence at a time.
+        on_note: told what was chosen in place of a default or left out, one sentence at a time; not the report's notes.
 
     Returns:
         The report, also written to `config.json`, `config.csv` and `config.figures` where these are given.
 
     Raises:
-        TalkfaceError: no such data, weights or video; nothing that can be scored.
+        TalkfaceError: no such data, weights or video; nothing that can be scored; a result that cannot be written.
     """
-    started = time.perf_counter()
     on_step, on_note = on_step or (lambda done, total: None), on_note or (lambda note: None)
-    check_figures(config)
+    check_outputs(config)
     if config.of_videos:
         from talkface.evaluate.videos import evaluate_videos
 
-        report = evaluate_videos(config, build_scorer(config, on_note), on_step, on_note)
+        report = evaluate_videos(config, build_scorer(config, on_note), on_step)
     else:
         report = evaluate_dataset(config, on_step, on_note)
-    report.seconds = time.perf_counter() - started
     if config.json:
         report.write_json(config.json)
     return report
@@ -76,6 +74,11 @@ def build_scorer(config: EvalConfig, on_note: OnNote) -> Scorer:
 def evaluate_dataset(config: EvalConfig, on_step: OnStep, on_note: OnNote) -> Report:
     """The rows of `config.rows` on a preprocessed data set."""
     name, clips = open_clips(config, on_note)
+    if len(clips) == 1 and set(config.rows) == {"wrong_sound"}:
+        raise TalkfaceError(
+            "--rows wrong_sound: of one clip alone there is no other clip's speech to give it.",
+            "Score more clips, or other rows: --rows still,model",
+        )
     needs_voice = set(config.rows) - {"still"}
     device = pick_device(config.device)
     generator = load_generator(config.weights, device) if needs_voice else None
@@ -112,8 +115,7 @@ def open_clips(config: EvalConfig, on_note: OnNote) -> tuple[str, ClipDataset]:
         on_note(f"--data is not given: {name}, split {config.split}.")
     clips = open_dataset(name, config.split)
     if config.limit is not None and config.limit < len(clips):
-        spread = np.linspace(0, len(clips) - 1, config.limit).round().astype(int)
-        clips = clips.select(spread.tolist())
+        clips = clips.select(spread(len(clips), config.limit))
     return Path(name).resolve().name, clips
 
 
@@ -140,8 +142,7 @@ class _Run:
 
     @property
     def workers(self) -> int:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.config.workers or (cores if self.device.type == "cpu" else 1)
+        return self.config.workers or (cores() if self.device.type == "cpu" else 1)
 
     def _score_clip(self, number_and_donor: tuple[int, int]) -> list[ClipScore]:
         number, donor = number_and_donor
@@ -180,10 +181,18 @@ def in_order(pool: ThreadPoolExecutor, work: Callable, items: list, ahead: int) 
         yield waiting.popleft().result()
 
 
-def check_figures(config: EvalConfig) -> None:
-    """Raises TalkfaceError at once, not after the work, where pictures are wanted and cannot be drawn."""
+def check_outputs(config: EvalConfig) -> None:
+    """Raises TalkfaceError at once, not after the work, where a file or pictures are wanted and cannot be written."""
+    for path in filter(None, (config.json, config.csv)):
+        target = Path(path).absolute()
+        with refusals_of(target), TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
+            if stat.S_ISDIR(target.stat().st_mode):
+                raise TalkfaceError(f"{target} is a folder; the result needs a file name.", "Name a file in it.")
     if config.figures is None:
         return
+    folder = Path(config.figures).absolute()
+    with refusals_of(folder), TemporaryFile(dir=next(f for f in (folder, *folder.parents) if f.exists())):
+        pass
     try:
         import matplotlib  # noqa: F401 (only whether it is there)
     except ImportError as error:

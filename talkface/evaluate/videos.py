@@ -8,7 +8,7 @@ it aligned by itself, and the report says so.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -25,9 +25,9 @@ from talkface.evaluate.score import ClipScore, RowFrames, Scorer
 from talkface.face.align import apply, fit_transform, smooth_transforms, warp
 from talkface.face.find import FaceFinder
 from talkface.face.landmarks import eye_centres
+from talkface.files import existing_file
 from talkface.media.audio import load_speech, mfcc_windows, speech_energy
 from talkface.media.ffmpeg import file_url, start
-from talkface.media.files import existing_file
 from talkface.media.video import probe, read_frames
 from talkface.metrics.lse import CROP, RATE, embed, load_syncnet, lse
 from talkface.metrics.sync import steps_to_frames
@@ -52,8 +52,17 @@ class Tracked:
         return len(self.transforms)
 
 
-def evaluate_videos(config: EvalConfig, scorer: Scorer, on_step, on_note) -> Report:
-    """Score each pair of videos; the report has the row `model` alone."""
+def evaluate_videos(config: EvalConfig, scorer: Scorer, on_step: Callable[[int, int], None]) -> Report:
+    """Score each pair of videos; the report has the row `model` alone, and notes of how the two were brought together.
+
+    Args:
+        config: its `pairs`, or `real` and `fake`.
+        scorer: the metrics, with their networks.
+        on_step: told videos scored and videos in all.
+
+    Raises:
+        TalkfaceError: no such list, video or SyncNet; a video without a face; a result that cannot be written.
+    """
     pairs = read_pairs(config.pairs) if config.pairs else [(Path(config.real), Path(config.fake))]
     scores, notes = [], []
     syncnet = load_syncnet(config.syncnet, scorer.device) if "lse" in scorer.metrics else None
@@ -64,15 +73,13 @@ def evaluate_videos(config: EvalConfig, scorer: Scorer, on_step, on_note) -> Rep
             add_line(score)
             scores.append(score)
             notes += found
-            for note in found:
-                on_note(note)
             on_step(number + 1, len(pairs))
     dataset = config.pairs.name if config.pairs else f"{config.real.name} {config.fake.name}"
     report = Report(dataset, None, None, scorer.metrics, scores, None, notes, config.seed)
     if config.figures:
         from talkface.evaluate.figures import draw_videos
 
-        draw_videos(config.figures, pairs, scorer, report)
+        draw_videos(Path(config.figures), pairs, scorer, report)
     return report
 
 
@@ -202,12 +209,16 @@ class _Sounds:
         self.of_real, self.of_fake = probe(self.real).has_audio, probe(self.fake).has_audio
 
     def missing(self, metrics: tuple[str, ...]) -> list[str]:
+        """What of these metrics is left out or measured otherwise for want of sound, in words."""
+        heard = {"sync": self.of_real or self.of_fake, "mi": self.of_real, "lse": self.of_fake}
+        left_out = [name for name in metrics if not heard.get(name, True)]
         notes = []
-        if not self.of_fake and self.of_real and {"sync", "lse"} & set(metrics):
+        if left_out:
+            silent = [self.real.name] * (not self.of_real) + [self.fake.name] * (not self.of_fake)
+            without = f"{' and '.join(silent)} {'has' if len(silent) == 1 else 'have'} no sound"
+            notes.append(f"{without}: {' and '.join(left_out)} {'is' if len(left_out) == 1 else 'are'} left out.")
+        if "sync" in metrics and self.of_real and not self.of_fake:
             notes.append(f"{self.fake.name} has no sound: sync is measured against that of {self.real.name}.")
-        if not self.of_real and {"sync", "mi", "lse"} & set(metrics):
-            left_out = "mi is" if self.of_fake else "mi and sync are"
-            notes.append(f"{self.real.name} has no sound: {left_out} left out.")
         return notes
 
     def energy(self) -> np.ndarray | None:

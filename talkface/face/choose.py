@@ -143,6 +143,8 @@ def _check_box(box: Box, picture: np.ndarray, name: str) -> None:
     height, width = picture.shape[:2]
     x, y, box_width, box_height = box
     shown = ",".join(f"{value:g}" for value in box)
+    if not np.isfinite(box).all():
+        raise TalkfaceError(f"--box {shown} is not four numbers of pixels.", "Give x,y,w,h, as in 120,80,300,300.")
     if min(box_width, box_height) < 8:
         raise TalkfaceError(
             f"--box {shown}: {box_width:g} px wide and {box_height:g} px high is no face.",

@@ -17,7 +17,6 @@ from talkface.face.blocks import DepthwiseBlock, pad_like_tensorflow
 from talkface.face.weights import load_weights
 
 DETECTOR_SIZE = 128  # px, side of the input
-KEY_POINTS = ("eye on the picture's left", "eye on its right", "nose", "mouth", "ear on its left", "ear on its right")
 SCORE_WANTED = 0.5
 OVERLAP_OF_ONE_FACE = 0.3  # intersection over union from which two boxes are of the same face
 
@@ -26,7 +25,7 @@ class Detection(NamedTuple):
     """A face as the detector sees it, in pixels of the picture it was given."""
 
     box: np.ndarray  # float32 (4,): x, y, width, height
-    key_points: np.ndarray  # float32 (6, 2): see KEY_POINTS
+    key_points: np.ndarray  # float32 (6, 2): eyes, nose, mouth, ears; of two, that on the picture's left first
     score: float
 
 

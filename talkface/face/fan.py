@@ -2,7 +2,6 @@
 
 Slow (about a second per face on a CPU), and its weights are not shipped: face-alignment downloads them (96 MB) on first
 use. `FanFinder` can stand wherever a `FaceFinder` can; its faces have 68 points of iBUG's scheme instead of 468.
-`refine` does the same for one face that is found already.
 """
 
 from __future__ import annotations
@@ -43,11 +42,6 @@ class Fan:
         found = self.network.get_landmarks_from_image(cut(picture, window, CUT_SIZE), detected_faces=[box])
         matrix = to_picture(window, CUT_SIZE)
         return (found[0] @ matrix[:, :2].T + matrix[:, 2]).astype(np.float32)
-
-
-def refine(picture: np.ndarray, face: Face, device: torch.device | str = "cpu") -> Face:
-    """One face with FAN's 68 points; loads the network, so for many faces use `Fan`. Errors as for `FanFinder`."""
-    return Fan(device).refine(picture, face)
 
 
 class FanFinder:

@@ -14,7 +14,6 @@ import numpy as np
 LIPS_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 LIPS_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 LIPS = LIPS_OUTER + LIPS_INNER
-INNER_LIP_TOP, INNER_LIP_BOTTOM = 13, 14
 
 EYES = (33, 133, 362, 263)  # corners: outer and inner of the left eye, inner and outer of the right
 STABLE = (*EYES, 168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327)  # hardly move in speech: eye corners, nose

@@ -27,12 +27,21 @@ from talkface.config import (
     STEPS_PER_SECOND,
 )
 from talkface.errors import TalkfaceError
+from talkface.files import existing_file
 from talkface.media.ffmpeg import NO_STREAM, Running, channel_count, file_url, start
-from talkface.media.files import existing_file
 from talkface.media.timing import frame_count
 from talkface.media.windows import CEILING, FLOOR, MFCC_SCALE, SILENCE, iterate_windows, mfcc_windows
 
-__all__ = ["SILENCE", "Speech", "frame_count", "iterate_windows", "load_speech", "mfcc_windows", "speech_energy"]
+__all__ = [
+    "SILENCE",
+    "NoSound",
+    "Speech",
+    "frame_count",
+    "iterate_windows",
+    "load_speech",
+    "mfcc_windows",
+    "speech_energy",
+]
 
 SILENT_LEVEL = -75.0  # dB: a recording whose loudest speech is below this is silence altogether
 SPEECH_SPAN = 30.0  # dB below the loudest tenth of a second: what is softer does not count for the level
@@ -52,6 +61,10 @@ LOWEST_RATE = 2000  # Hz: less is a broken header
 KEEP_TIME = "aresample=async=1"
 FROM_ZERO = ":first_pts=0"
 COUNT_SAMPLES = "astats=measure_perchannel=none:measure_overall=Number_of_samples"
+
+
+class NoSound(TalkfaceError):
+    """A file that can be read and holds no sound."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +95,8 @@ def load_speech(path: str | Path) -> Speech:
     A video's sound that begins after its picture is preceded by silence, so that time zero is that of the file.
 
     Raises:
-        TalkfaceError: no such file, no sound in it, or it cannot be decoded.
+        NoSound: there is none in it.
+        TalkfaceError: no such file, or it cannot be decoded.
     """
     bands, samples, said = _listen(path, SPEECH_RATE, MFCC_FFT, MFCC_HOP, lambda piece: _decibels(mel_power(piece)))
     sample_rate, channels = _recorded_as(said)
@@ -220,11 +234,11 @@ def _centred(blocks: Iterable[np.ndarray], fft: int, hop: int) -> Iterator[np.nd
 
 def _check_sound(path: Path, samples: int, said: list[str]) -> None:
     if any(NO_STREAM in line for line in said):
-        raise TalkfaceError(
+        raise NoSound(
             f"{path.name} holds no sound.", "Give a recording of speech: wav, mp3, m4a, flac, ogg, or a video."
         )
     if not samples:
-        raise TalkfaceError(
+        raise NoSound(
             f"{path.name} holds no sound, or less than a hundredth of a second.", "Record or export it again."
         )
     _check_rate(path, said)

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from talkface.errors import TalkfaceError
-from talkface.media.files import existing_file, refusals_of, replacing
+from talkface.files import existing_file, replacing
 
 __all__ = ["load_photo", "save_png"]
 
@@ -73,7 +73,7 @@ def save_png(path: str | Path, rgb: np.ndarray) -> None:
     """
     encoded = io.BytesIO()
     Image.fromarray(rgb).save(encoded, "PNG")
-    with replacing(path) as beside, refusals_of(Path(path)):
+    with replacing(path) as beside:
         beside.write_bytes(encoded.getbuffer())
 
 

@@ -20,8 +20,8 @@ import numpy as np
 from talkface import __version__
 from talkface.config import FPS
 from talkface.errors import TalkfaceError
+from talkface.files import existing_file, replacing
 from talkface.media.ffmpeg import NO_STREAM, Running, channel_count, file_url, start
-from talkface.media.files import existing_file, replacing
 from talkface.media.timing import exact_rate
 
 __all__ = ["VideoInfo", "VideoWriter", "probe", "read_frames"]
@@ -50,9 +50,6 @@ class VideoInfo:
 
     duration: float
     """Seconds of picture, from time zero of the file to the end of the last frame."""
-
-    frames_estimate: int
-    """Frames in the file, counted but not decoded. Re-timed to another rate there are duration x rate."""
 
     audio_duration: float | None
     """Seconds of sound from time zero, to about 25 ms (`load_speech` counts samples); None without sound."""
@@ -83,7 +80,6 @@ def probe(path: str | Path) -> VideoInfo:
         height,
         1 / ticks[0],
         float(ends[1] * ticks[1]),
-        packets[1],
         float(ends[2] * ticks[2]) if 2 in ends else None,
     )
 

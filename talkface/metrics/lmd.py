@@ -25,6 +25,9 @@ def landmark_distance(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
     Returns:
         float64 (N,) in the unit of the points. It grows with resolution: twice as large at 256 px as at 128 px.
 
+    Raises:
+        ValueError: the two differ in shape, or are not (N, P, 2).
+
     Example:
         >>> square = np.array([[[0, 0], [2, 0], [2, 2], [0, 2]]])
         >>> landmark_distance(square, 2 * square).round(4).item()  # each corner moves by sqrt(2)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-PERFECT_NATS = 0.0
-BLIND_NATS = -2 * np.log(2)
-"""The estimate where T cannot tell a frame's own sound from another's."""
-
 
 def information_sums(joint: np.ndarray, marginal: np.ndarray) -> np.ndarray:
     """What one clip adds to the estimate.

@@ -50,6 +50,9 @@ def psnr_lineage(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
     Returns:
         float64 (N,), 100 for a squared difference of zero.
+
+    Raises:
+        ValueError: as `psnr`.
     """
     check_pair(real, fake)
     wrapped = [np.square(_grey_256(a) - _grey_256(b)).mean() for a, b in zip(real, fake, strict=True)]

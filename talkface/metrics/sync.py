@@ -32,6 +32,9 @@ def lag_sums(opening: np.ndarray, energy: np.ndarray) -> np.ndarray:
 
     Returns:
         float64 (31 * 3,): sums of x y, x^2 and y^2 at the lags -15 to +15; zeros where a lag leaves no frames.
+
+    Raises:
+        ValueError: the two differ in shape, or are not (N,).
     """
     if opening.shape != energy.shape or opening.ndim != 1:
         raise ValueError(f"wanted two curves (N,) of one length, got {opening.shape} and {energy.shape}")

@@ -1,14 +1,12 @@
 """Files of weights and of training states.
 
-Weights are safetensors that carry their own configuration and a format number. Every file is written beside its place
-and then moved there, so that a full disk or a power cut leaves the last good one.
+Weights are safetensors that carry their own configuration and a format number. Every file appears whole or not at all,
+so that a full disk or a power cut leaves the last good one.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from torch import nn
 
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
+from talkface.files import make_folder, replacing, sha256, unwritable
 from talkface.model.amie import StatisticsNetwork
 from talkface.model.encoders import conv_weights_channels_last
 from talkface.model.generator import Generator, GeneratorConfig
@@ -54,7 +53,7 @@ def save_network(
         "config": json.dumps(asdict(network.config)),
         "about": json.dumps(about or {}),
     }
-    with _replacing(path) as beside:
+    with _whole(path) as beside:
         save_file(tensors, beside, metadata)
         _sort_header(beside)
         beside.chmod(0o644)  # whatever rights safetensors gave it
@@ -82,12 +81,7 @@ def load_estimator(path: Path | str | None = None, device: torch.device | str = 
 
 def weights_hash(path: Path | str | None = None) -> str:
     """SHA-256 of a weights file in hexadecimal; None takes the bundled generator."""
-    path = Path(path) if path else weights_dir() / "generator.safetensors"
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    return sha256(Path(path) if path else weights_dir() / "generator.safetensors")
 
 
 def _sort_header(path: Path) -> None:
@@ -141,10 +135,8 @@ def save_checkpoint(folder: Path, step: int, state: dict[str, Any], config: Trai
         TalkfaceError: the file cannot be written, as on a full disk; the checkpoints before it stay.
     """
     path = folder / f"checkpoint-{step:07d}.pt"
-    with _replacing(path) as beside, beside.open("wb") as file:
+    with _whole(path) as beside, beside.open("wb") as file:
         torch.save({"format": FORMAT, "step": step, "config": json.dumps(asdict(config)), "state": state}, file)
-        file.flush()
-        os.fsync(file.fileno())
     for old in sorted(folder.glob("checkpoint-*.pt"))[: -max(keep, 1)]:
         old.unlink()
     return path
@@ -193,22 +185,15 @@ def _flat(nested: Any, name: str = "") -> dict[str, Any]:
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A new file beside `path` that takes its place when the block ends, and vanishes when the block fails."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _whole(path: Path) -> Iterator[Path]:
+    """`replacing`, in a folder that is made; knows how torch and safetensors report what the system refuses."""
+    make_folder(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as beside:
             yield beside
-            beside.replace(path)
-        finally:
-            beside.unlink(missing_ok=True)
-    except (OSError, RuntimeError, SafetensorError) as error:
-        # torch.save reports a full disk as a RuntimeError that arose from the system's refusal.
-        cause = error.__context__ if isinstance(error, RuntimeError) else error
-        if not isinstance(cause, OSError | SafetensorError):
+    except SafetensorError as error:
+        raise unwritable(path, error) from error
+    except RuntimeError as error:  # torch.save's, where it arose from the system's refusal
+        if not isinstance(error.__context__, OSError):
             raise
-        raise TalkfaceError(
-            f"{path} cannot be written: {getattr(cause, 'strerror', None) or cause}.",
-            "Make room on the disk, or give --out on another one. What was written before is whole.",
-        ) from error
+        raise unwritable(path, error.__context__) from error

@@ -59,9 +59,12 @@ class GeneratorConfig:
     def __post_init__(self) -> None:
         left, top, side = self.window
         if side % 16 or min(left, top) < 0 or max(left, top) + side > 256:
-            raise TalkfaceError(f"Generator window {self.window} must lie in the 256-px face, its side divide by 16.")
+            raise TalkfaceError(
+                f"Generator window {self.window} does not lie in the 256-px face, or its side does not divide by 16.",
+                "Give x, y and side in px, such as (56, 112, 144).",
+            )
         if self.head not in ("warp", "colour"):
-            raise TalkfaceError(f"Generator head {self.head!r} is neither 'warp' nor 'colour'.")
+            raise TalkfaceError(f"Generator head {self.head!r} is not known.", "Use warp or colour.")
         if self.audio_context < 0 or self.audio_stride < 1:
             raise TalkfaceError(
                 f"Audio context {self.audio_context} in strides of {self.audio_stride} is no number of windows.",

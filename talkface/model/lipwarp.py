@@ -52,7 +52,8 @@ class LipWarp(nn.Module):
 
         Returns:
             flow (B, 2, S, S) px, frame(p) = photo(p + flow(p)), and two maps (B, 1, S, S) in [0, 1]: the mouth, 1
-            between the lips, and the same with their inner edge, on which it fades to 0. The flow passes gradients to `moves`, but not by way of where the points end up.
+            between the lips, and the same with their inner edge, on which it fades to 0. The flow passes
+            gradients to `moves`, but not by way of where the points end up.
         """
         with torch.autocast(lips.device.type, enabled=False):
             lips, moves = lips.float(), moves.float()

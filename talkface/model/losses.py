@@ -41,6 +41,15 @@ def lip_loss(real: Tensor, fake: Tensor, window: tuple[int, int, int]) -> Tensor
     return F.l1_loss(crop_lips(fake, window), crop_lips(real, window))
 
 
+def painted_loss(real: Tensor, colour: Tensor, mask: Tensor) -> Tensor:
+    """Mean absolute difference of colour (B, 3, S, S) and the real frame where the mask (B, 1, S, S) is above 0.
+
+    Not in the paper. However little is painted yet, what could be is learned.
+    """
+    where = (mask > 0).float()
+    return ((colour - real).abs() * where).sum() / (3 * where.sum()).clamp(min=1)
+
+
 def flow_at_lips_loss(flow: Tensor, photo_lips: Tensor, real_lips: Tensor, window: tuple[int, int, int]) -> Tensor:
     """Tells the warp where the lips went: at each lip point of the real frame the flow must lead to the photo's.
 

@@ -59,8 +59,7 @@ class Networks(nn.Module):
         return [*self.objective.discriminator.parameters(), *self.objective.statistics.parameters()]
 
     def _visemes(self, windows: Tensor, classes: Tensor) -> dict[str, Tensor]:
-        middle = windows[:, windows.shape[1] // 2]
-        return {"visemes": F.cross_entropy(self.viseme_head(self.generator.audio_encoder.window(middle)), classes)}
+        return {"visemes": F.cross_entropy(self.viseme_head(self.generator.audio_encoder.window(windows)), classes)}
 
     def _sound(self, windows: Tensor, lips: Tensor, mean_lips: Tensor) -> dict[str, Tensor]:
         net, true = self.generator, (lips - mean_lips) / LIP_UNIT

@@ -140,7 +140,7 @@ class Objective(nn.Module):
             "frame": lambda: (made.frames - real).abs().mean(),
         }
         if self.config.generator.head == "warp":
-            measures["colour"] = lambda: losses.lip_loss(real, made.colours, window)
+            measures["colour"] = lambda: losses.painted_loss(real, made.colours, made.masks)
             measures["photo"] = lambda: losses.lip_shape_loss(made.photo_lips, photo_offsets(batch))
             measures["flow"] = lambda: losses.flow_at_lips_loss(made.flows, photo_lips, lips, window)
         measures["mask"] = lambda: losses.mask_size_loss(made.masks)

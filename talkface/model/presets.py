@@ -29,7 +29,7 @@ class Stage:
 
     def __post_init__(self) -> None:
         if self.lesson not in LESSONS:
-            raise TalkfaceError(f"Lesson {self.lesson!r} is none of {', '.join(LESSONS)}.")
+            raise TalkfaceError(f"Lesson {self.lesson!r} is not known.", f"Use one of {', '.join(LESSONS)}.")
         if self.steps < 1 or self.rollout < 1:
             raise TalkfaceError(
                 f"Lesson {self.lesson!r} has {self.steps} steps of rollout {self.rollout}; both must be at least 1.",
@@ -44,7 +44,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """How the networks are trained. Defaults reproduce the bundled weights (preset "small")."""
+    """How the networks are trained. Defaults (preset "small") are the recipe that the bundled weights ended in."""
 
     generator: GeneratorConfig = field(default_factory=GeneratorConfig)
     """Shape of the networks."""
@@ -76,7 +76,7 @@ class TrainConfig:
     photo_weight: float = 1.0
     """Lip shape read off the photo; not in the paper."""
     colour_weight: float = 2.0
-    """L1 of the unmasked colour on the lip area, so that it is worth showing before the mask shows it; not in the
+    """L1 of the colour wherever it may be painted, so that it is worth showing before the mask shows it; not in the
     paper."""
     given_lips: float = 0.5
     """Share of the sequences of "full" that are made from the true lips, not from those heard: what is painted between
@@ -102,13 +102,13 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         if self.estimate not in ("js", "dv", "none"):
-            raise TalkfaceError(f"estimate {self.estimate!r} is none of js, dv, none.")
+            raise TalkfaceError(f"estimate {self.estimate!r} is not known.", "Use js, dv or none.")
         if self.perceptual_area not in ("frame", "lips"):
-            raise TalkfaceError(f"perceptual_area {self.perceptual_area!r} is neither frame nor lips.")
+            raise TalkfaceError(f"perceptual_area {self.perceptual_area!r} is not known.", "Use frame or lips.")
         if not 0 <= self.given_lips <= 1:
-            raise TalkfaceError(f"given_lips {self.given_lips} is no share, 0 to 1.")
+            raise TalkfaceError(f"given_lips {self.given_lips} is no share.", "Use a number from 0 to 1.")
         if self.perceptual_moments < 0:
-            raise TalkfaceError(f"perceptual_moments {self.perceptual_moments} is less than 0.")
+            raise TalkfaceError(f"perceptual_moments {self.perceptual_moments} is less than 0.", "Use 0 for all.")
 
     @property
     def total_steps(self) -> int:
@@ -190,7 +190,7 @@ def ablated(config: TrainConfig, row: str) -> TrainConfig:
         TalkfaceError: there is no such row.
     """
     if row not in ABLATIONS:
-        raise TalkfaceError(f"Ablation {row!r} is none of {', '.join(ABLATIONS)}.")
+        raise TalkfaceError(f"Ablation {row!r} is not known.", f"Use one of {', '.join(ABLATIONS)}.")
     settings = dict(ABLATIONS[row])
     attention = bool(settings.pop("attention"))
     return replace(

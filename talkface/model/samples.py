@@ -15,7 +15,7 @@ def sample_sheet(generator: Generator, batch: Batch, device: torch.device, true_
     """Rows of photo and real frames, photo and generated frames, masks; three rows for each sequence.
 
     Args:
-        batch: as it comes from the data set, pictures uint8.
+        batch: sequences, pictures float32 in [0, 1].
         true_lips: the decoder is given true lips, as in the lesson "lips".
 
     Returns:
@@ -23,8 +23,6 @@ def sample_sheet(generator: Generator, batch: Batch, device: torch.device, true_
     """
     generator.eval()
     batch = batch.to(device)
-    for name in ("photo", "before", "frames"):
-        setattr(batch, name, getattr(batch, name).float() / 255)
     count, length = batch.frames.shape[:2]
     ones = torch.ones(count, 1, 1, 1, device=device)
     made = Rollout(generator)(batch, ones, ones < 0, (ones > 0)[..., 0] & true_lips, not true_lips)

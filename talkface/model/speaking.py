@@ -23,7 +23,7 @@ from talkface.config import FPS
 from talkface.model.generator import LIP_POINTS, Frame, Generator
 
 BLOCK = 256  # frames whose sound is encoded together
-ONSET = 0.12  # s in which the photo's own lips fade to a third; where clips begin with the photo it is right for most
+ONSET = 0.12  # s in which the photo's own lips fade to a third
 
 
 class Portrait(NamedTuple):
@@ -106,7 +106,7 @@ def speak_in_context(
     expression: float = 1.0,
     fps: float = FPS,
 ) -> Iterator[SpokenFrame]:
-    """As `speak`, at any frame rate: each frame's window comes with its context, float32 (C, 20, 13)."""
+    """As `speak`, at any frame rate: each frame comes with its windows at `audio_offsets`, float32 (C, 20, 13)."""
     whole, lips = to_network(portrait.face, device), torch.from_numpy(portrait.lips).to(device)[None]
     left, top, side = generator.config.window
     still = generator.crop(whole).contiguous(memory_format=torch.channels_last)

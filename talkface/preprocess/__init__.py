@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from talkface.config import data_root
-from talkface.data.layouts import LAYOUTS, SPLITS, find_sources
+from talkface.config import SPLITS, data_root
+from talkface.data.layouts import LAYOUTS, find_sources
 from talkface.data.shards import shard_indexes
 from talkface.errors import TalkfaceError
+from talkface.files import make_folder
+from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.preprocess.gates import Gates
 from talkface.preprocess.local import run_local
 from talkface.preprocess.plan import Unit, parse_part, part_of, units_to_do
-from talkface.preprocess.summary import CONTACT_SHEET, MANIFEST, Summary, summarise
+from talkface.preprocess.summary import CONTACT_SHEET, Summary, summarise
 from talkface.preprocess.work import Job, Progress
-
-LRW_FRAMES = 500_000 * 29  # clips of LRW and their length
 
 
 @dataclass(frozen=True)
@@ -91,10 +92,6 @@ class Report:
     """Videos that are left to other parts of --shard, or to a run without it."""
 
     @property
-    def manifest(self) -> Path:
-        return self.root / MANIFEST
-
-    @property
     def contact_sheet(self) -> Path:
         return self.root / CONTACT_SHEET
 
@@ -102,10 +99,6 @@ class Report:
     def frames_per_second(self) -> float:
         """Aligned frames a second, all workers together."""
         return self.frames / max(self.seconds, 1e-9)
-
-    def lrw_hours(self, cores: int = 64) -> float:
-        """Hours that LRW's 500,000 clips would take at this speed per worker."""
-        return LRW_FRAMES * self.workers / max(self.frames_per_second, 1e-9) / cores / 3600
 
     def rows(self) -> list[tuple[str, dict[str, int]]]:
         """The table by reason: (reason, {split: videos}), "kept" first, then by number."""
@@ -122,9 +115,10 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
         on_step: called with (videos done, videos to do) after each.
 
     Raises:
-        TalkfaceError: no such folder, layout or engine; no video found; the disk is full.
+        TalkfaceError: no such folder, layout or engine; no video found; no ffmpeg; the disk is full.
     """
     _check(config)
+    ffmpeg_exe()
     part = parse_part(config.shard)
     sources = find_sources(config.data, config.source, config.split, config.split_list)
     if config.limit is not None:
@@ -143,11 +137,13 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
     try:
         workers = _engine(config.engine)(units, Job(root, name, config.gates), config.workers, tell)
     except BaseException:
-        if shard_indexes(root):
-            summarise(root, name)  # what there is can be looked at, and read
+        # What there is can be looked at, and read. What ended the run must be told, not what ends this.
+        with suppress(Exception):
+            if shard_indexes(root):
+                summarise(root, name)
         raise
     seconds = time.monotonic() - begun
-    root.mkdir(parents=True, exist_ok=True)
+    make_folder(root)
     summary = summarise(root, name)
     return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, _videos(everything) - total)
 
@@ -163,7 +159,12 @@ def _check(config: PreprocessConfig) -> None:
         raise TalkfaceError(f"--split {config.split} is no split.", f"Choose one of {', '.join(SPLITS)}.")
     if config.split_list and config.data != "folder":
         raise TalkfaceError(f"--split-list does not go with --data {config.data}, which has splits of its own.")
-    for flag, value, least in (("workers", config.workers, 0), ("limit", config.limit, 1)):
+    numbers = {
+        "workers": (config.workers, 0),
+        "limit": (config.limit, 1),
+        "clips-per-shard": (config.clips_per_shard, 1),
+    }
+    for flag, (value, least) in numbers.items():
         if value is not None and value < least:
             raise TalkfaceError(f"--{flag} {value} is too small.", f"Give at least {least}.")
 

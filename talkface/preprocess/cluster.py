@@ -120,7 +120,4 @@ def _serve(attempt: Attempt, job: Job, board: Any) -> None:
     def tell(progress: Progress) -> None:
         ray.get(board.tell.remote(attempt.unit.stem, progress))
 
-    try:
-        work_on(attempt, job, tell)
-    except OSError as error:
-        raise TalkfaceError(f"{job.root} cannot be written: {error}.", "Make room, or name another --out.") from error
+    work_on(attempt, job, tell)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+
+from talkface.errors import TalkfaceError
 
 KEPT = "kept"
 UNREADABLE = "cannot be read"
@@ -21,7 +24,11 @@ CRASHED = "crashed"
 
 @dataclass(frozen=True)
 class Gates:
-    """Limits within which a video becomes a clip."""
+    """Limits within which a video becomes a clip.
+
+    Raises:
+        TalkfaceError: a limit is no finite number, or not 1 <= min_frames <= piece_frames.
+    """
 
     min_frames: int = 10
     """Frames at 25 a second."""
@@ -52,6 +59,18 @@ class Gates:
 
     max_change: float = 25.0
     """Mean difference of two consecutive aligned faces, gray levels of 255. Heads that turn fast reach 17."""
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if not math.isfinite(value):
+                raise TalkfaceError(f"--gate {name}={value} is no finite number.", f"Write --gate {name}=NUMBER.")
+        if self.min_frames < 1:
+            raise TalkfaceError(f"--gate min_frames={self.min_frames} is less than 1.", "Give at least 1.")
+        if self.piece_frames < self.min_frames:
+            raise TalkfaceError(
+                f"--gate piece_frames={self.piece_frames} is less than min_frames, {self.min_frames}.",
+                f"Give at least {self.min_frames}, or a smaller --gate min_frames=NUMBER too.",
+            )
 
     def before_faces(self, facts: dict) -> str | None:
         """The reason to skip a video of which only lengths and loudness are known, or None."""

@@ -8,7 +8,6 @@ that it was at is skipped as "crashed".
 from __future__ import annotations
 
 import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -16,6 +15,7 @@ import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection, wait
 
+from talkface.device import cores
 from talkface.errors import TalkfaceError
 from talkface.preprocess.plan import Unit
 from talkface.preprocess.work import Attempt, Job, Progress, finder, work_on
@@ -67,7 +67,7 @@ def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progres
     Raises:
         TalkfaceError: what ended a worker, as when the networks' weights are missing or the disk is full.
     """
-    workers = min(workers or _cores(), len(units))
+    workers = min(workers or cores(), len(units))
     waiting = [Attempt(unit) for unit in reversed(units)]
     crew: list[_Worker] = []
     try:
@@ -90,11 +90,6 @@ def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progres
         for worker in crew:
             worker.end(at_work=True)
     return workers
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _ready(crew: list[_Worker]) -> list[_Worker]:
@@ -120,8 +115,6 @@ def _serve(pipe: Connection, job: Job) -> None:
         return  # the parent is gone
     except TalkfaceError as error:
         pipe.send(error)
-    except OSError as error:
-        pipe.send(TalkfaceError(f"{job.root} cannot be written: {error}.", "Make room, or name another --out."))
     except Exception:
         pipe.send(RuntimeError(f"in a worker:\n{traceback.format_exc()}"))
     finally:

@@ -19,7 +19,7 @@ from talkface.data.layouts import Source, piece_name
 from talkface.errors import TalkfaceError
 from talkface.face import align, landmarks
 from talkface.face.find import Face, FaceFinder
-from talkface.media.audio import Speech, load_speech
+from talkface.media.audio import NoSound, Speech, load_speech
 from talkface.media.video import read_frames
 from talkface.preprocess import gates
 from talkface.preprocess.gates import Gates
@@ -67,7 +67,7 @@ def take(source: Source, limits: Gates) -> Iterator[Taken]:
     try:
         speech = load_speech(source.path)
     except TalkfaceError as error:
-        reason = gates.NO_SOUND if "no sound" in str(error) else gates.UNREADABLE
+        reason = gates.NO_SOUND if isinstance(error, NoSound) else gates.UNREADABLE
         yield Taken(source, [], None, reason=reason, detail=str(error))
         return
     start, piece = 0, None

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from talkface.data.clip import unpack
+from talkface.data.reader import spread
 from talkface.data.shards import (
     DATASET,
     FORMAT,
@@ -41,7 +42,6 @@ class Summary:
     """Videos by (split, what became of them): "kept" or the reason for skipping."""
 
     frames: int
-    seconds_of_clips: float
     bytes_per_clip: int
     av_offset: float
     """Seconds by which the sound lags the picture in the data set as a whole; corrected when clips are read."""
@@ -51,7 +51,11 @@ class Summary:
 
 
 def summarise(root: Path, name: str) -> Summary:
-    """Write a data set's index.jsonl, manifest.jsonl, dataset.json and contact_sheet.png from its finished shards."""
+    """Write a data set's index.jsonl, manifest.jsonl, dataset.json and contact_sheet.png from its finished shards.
+
+    Raises:
+        TalkfaceError: they cannot be written, as on a full disk, or a shard is shorter than its index says.
+    """
     while True:
         parts = shard_indexes(root)
         lines = sorted(
@@ -74,8 +78,7 @@ def _write(root: Path, name: str, lines: list[dict]) -> Summary:
     facts = {"format": FORMAT, "name": name, "clips": len(kept), "frames": frames, "av_offset": offset}
     _write_contact_sheet(root, kept)
     write_json(root / DATASET, facts | {"av_correlation": round(correlation, 3)})  # last: the data set is there now
-    seconds = sum(line["facts"]["seconds"] for line in kept)
-    return Summary(dict(counts), frames, seconds, size // max(len(kept), 1), offset, correlation)
+    return Summary(dict(counts), frames, size // max(len(kept), 1), offset, correlation)
 
 
 def _offset(lines: list[dict]) -> tuple[float, float]:
@@ -120,12 +123,8 @@ def _of_all_speakers(kept: list[dict]) -> list[dict]:
     for line in kept:
         by_speaker.setdefault((line["split"], line["speaker"]), []).append(line)
     of_each = -(-SHEET_CLIPS // len(by_speaker))
-    return _spread([line for lines in by_speaker.values() for line in _spread(lines, of_each)], SHEET_CLIPS)
-
-
-def _spread(lines: list[dict], count: int) -> list[dict]:
-    """At most `count` of the lines, evenly from first to last."""
-    return [lines[i] for i in np.unique(np.linspace(0, len(lines) - 1, count).round().astype(int))]
+    chosen = [lines[i] for lines in by_speaker.values() for i in spread(len(lines), of_each)]
+    return [chosen[i] for i in spread(len(chosen), SHEET_CLIPS)]
 
 
 def _doubtful(kept: list[dict]) -> list[tuple[str, dict]]:

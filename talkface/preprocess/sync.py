@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from talkface.config import FPS, STEPS_PER_SECOND
+from talkface.metrics.correlation import correlation_sums, pearson
 
 LAGS = np.arange(-48, 49, 4) / STEPS_PER_SECOND
 """Seconds, -0.48 to 0.48 by one frame: by how much later than the picture the sound is looked for."""
@@ -45,7 +46,8 @@ def correlation_curve(opening: np.ndarray, loudness: np.ndarray, fps: float = FP
     for i, lag in enumerate(LAGS):
         inside = (times + lag >= steps[0]) & (times + lag <= steps[-1])
         if inside.sum() >= LEAST_FRAMES:
-            curve[i] = _correlation(opening[inside], np.interp(times[inside] + lag, steps, loudness))
+            heard = np.interp(times[inside] + lag, steps, loudness)
+            curve[i] = np.nan_to_num(pearson(*correlation_sums(opening[inside], heard)))
     return curve
 
 
@@ -53,12 +55,6 @@ def _smoothed(curve: np.ndarray) -> np.ndarray:
     """The running mean over SMOOTHED_STEPS; the ends go on as they are."""
     padded = np.pad(curve.astype(np.float64), SMOOTHED_STEPS // 2, "edge")
     return np.convolve(padded, np.full(SMOOTHED_STEPS, 1 / SMOOTHED_STEPS), "valid")
-
-
-def _correlation(a: np.ndarray, b: np.ndarray) -> float:
-    a, b = a - a.mean(), b - b.mean()
-    norm = np.sqrt((a @ a) * (b @ b))
-    return float(a @ b / norm) if norm > 1e-9 else 0.0
 
 
 def peak(curve: np.ndarray) -> tuple[float, float]:

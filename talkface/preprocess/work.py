@@ -18,6 +18,7 @@ from talkface.data.layouts import Source
 from talkface.data.shards import ShardWriter
 from talkface.errors import TalkfaceError
 from talkface.face.find import FaceFinder
+from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.preprocess import gates
 from talkface.preprocess.gates import Gates
 from talkface.preprocess.making import Made, Taken, make, take
@@ -84,8 +85,12 @@ def work_on(attempt: Attempt, job: Job, tell: Callable[[Progress], None] = lambd
         attempt: which videos, and how.
         job: of which run.
         tell: called when a video begins, now and then while it lasts, and when it is done.
+
+    Raises:
+        TalkfaceError: no ffmpeg, or the shard cannot be written.
     """
     unit, nets = attempt.unit, finder()
+    ffmpeg_exe()  # missing on one machine of many, it must not make videos count as unreadable
     healthy = [source for source in unit.sources if source.name not in attempt.crashed]
     with ShardWriter(job.root, unit.stem) as shard:
         for source, pieces in groupby(_decoded(healthy, job.gates, attempt.ahead, tell), key=attrgetter("source")):

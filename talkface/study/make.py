@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from talkface.errors import TalkfaceError
-from talkface.media.files import replacing
+from talkface.files import make_folder, replacing
 
 FORMAT = 1
 QUESTIONS = ("realistic", "in_step")
@@ -65,7 +65,6 @@ class Study:
     methods: list[str]
     clips: list[str]
     trials: int
-    embedded: bool
     notes: list[str] = field(default_factory=list)
 
 
@@ -76,7 +75,8 @@ def make_study(config: StudyConfig) -> Study:
     participant's sight but not proof against one who takes the page apart.
 
     Raises:
-        TalkfaceError: fewer than two folders, no clip that all have, or settings that do not go together.
+        TalkfaceError: fewer than two folders, no clip that all have, settings that do not go together, or a page that
+            cannot be written.
     """
     methods = _method_names(config)
     found = [_videos_of(folder) for folder in config.videos]
@@ -116,7 +116,7 @@ def make_study(config: StudyConfig) -> Study:
         "sealed": base64.b64encode(json.dumps(sealed).encode()).decode(),
     }
     _write(config, data, media, embedded)
-    return Study(config.out / "index.html", methods, clips, trials, embedded, notes)
+    return Study(config.out / "index.html", methods, clips, trials, notes)
 
 
 def _method_names(config: StudyConfig) -> list[str]:
@@ -182,11 +182,12 @@ def _study_id(sealed: dict, media: dict[str, Path]) -> str:
 
 
 def _write(config: StudyConfig, data: dict, media: dict[str, Path], embedded: bool) -> None:
-    config.out.mkdir(parents=True, exist_ok=True)
+    make_folder(config.out)
     if not embedded:
-        (config.out / MEDIA).mkdir(exist_ok=True)
+        make_folder(config.out / MEDIA)
         for name, path in media.items():
-            shutil.copyfile(path, config.out / MEDIA / f"{name}{path.suffix.lower()}")
+            with replacing(config.out / MEDIA / f"{name}{path.suffix.lower()}") as beside:
+                shutil.copyfile(path, beside)
     template = files("talkface.study").joinpath("page.html").read_text(encoding="utf-8")
     head, tail = template.replace("TITLE", html.escape(config.title)).split(MARKER)
     with replacing(config.out / "index.html") as beside, beside.open("w", encoding="utf-8") as file:

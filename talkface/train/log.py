@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from talkface.media.files import refusals_of, replacing
+from talkface.files import refusals_of, replacing
 from talkface.train.options import Step
 
 

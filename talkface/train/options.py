@@ -17,7 +17,7 @@ class TrainOptions:
     """Where and how long to train; what is learned is said by TrainConfig."""
 
     data: tuple[str, ...]
-    """Names (or folders) of preprocessed data sets; their split "train" is used."""
+    """Names (or folders) of preprocessed data sets."""
     out: Path
     """Folder of the run: checkpoints, log.jsonl, samples, generator.safetensors."""
     split: str = "train"
@@ -44,6 +44,11 @@ class TrainOptions:
     """torch.compile the generator: pays on GPUs in runs of more than a few minutes."""
     init: Path | None = None
     """Weights file of a generator to start from in place of random weights."""
+
+    @property
+    def learned_from(self) -> str:
+        """The clips, in words."""
+        return f"{', '.join(Path(name).name for name in self.data)} (split {self.split})"
 
     def __post_init__(self) -> None:
         if not self.data:

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from talkface.data.augment import as_float
 from talkface.data.batches import ClipBatches, ahead
 from talkface.data.reader import open_dataset
 from talkface.data.visemes import VisemeBatches
@@ -80,7 +81,7 @@ class Run:
         """The batches of a stage that are left, prepared ahead."""
         stage, config = place.stage, self.config
         if stage.lesson == "visemes":
-            speech = VisemeBatches(None, config.generator.audio_offsets, config.seed)
+            speech = VisemeBatches(None, config.seed)
             make: Callable[[int], Any] = lambda step: speech.batch(step, stage.batch)  # noqa: E731
         elif stage.lesson == "sound":
             make = lambda step: self.clips.sound(step, stage.batch)  # noqa: E731
@@ -116,9 +117,8 @@ class Run:
         if due:
             self.checkpoint()
         if self.leads and self.step % options.sample_steps == 0 and lesson in ("lips", "full"):
-            sheet = sample_sheet(
-                self.learner.average.network, self.clips.frames(0, 4, 5), self.device, lesson == "lips"
-            )
+            batch = as_float(self.clips.frames(0, 4, 5))
+            sheet = sample_sheet(self.learner.average.network, batch, self.device, lesson == "lips")
             self.log.picture("sample", sheet, self.step)
 
     def must_stop(self) -> bool:
@@ -140,7 +140,8 @@ class Run:
         if not self.learner.finite():
             raise self._diverged("a weight is not a number")
         out = self.options.out
-        save_checkpoint(out, self.step, self.learner.state_dict(), self.config, self.options.keep)
+        state = self.learner.state_dict() | {"learned_from": self.options.learned_from}
+        save_checkpoint(out, self.step, state, self.config, self.options.keep)
         about = {"step": self.step, "of": self.config.total_steps, "data": list(self.options.data)}
         save_network(self.learner.average.network, "generator", self.weights, about=about)
         statistics = self.learner.networks.objective.statistics
@@ -151,6 +152,7 @@ class Run:
         found = newest_checkpoint(self.options.out, self.config, self.device)
         if found:
             self.step, state = found
+            self._check_same_clips(state["learned_from"])
             self.learner.load_state_dict(state)
             self.stage_state = state["optimiser"]
         elif self.options.init:
@@ -162,6 +164,13 @@ class Run:
                     f"--init {self.options.init} is a generator of another shape than the preset's.",
                     "Use the preset that it was trained with.",
                 ) from error
+
+    def _check_same_clips(self, before: str) -> None:
+        if before != self.options.learned_from:
+            raise TalkfaceError(
+                f"{self.options.out} holds a run on {before}, not on {self.options.learned_from}.",
+                "Give another --out, or the same --data and --split as before.",
+            )
 
     def _fill_memory(self) -> None:
         """All pictures onto the device, where that is wanted and they fit into half of what is free."""

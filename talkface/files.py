@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 import uuid
@@ -45,13 +46,15 @@ def existing_file(path: str | Path, wanted: str) -> Path:
 def replacing(target: str | Path) -> Iterator[Path]:
     """A new file beside `target` that takes its place when the block ends, and vanishes when the block fails.
 
-    Whoever looks at `target` sees the old file or the whole new one, never a part; Ctrl-C leaves nothing behind.
+    Whoever looks at `target` sees the old file or the whole new one, never a part; Ctrl-C leaves nothing behind, and a
+    power cut the old file.
 
     Raises:
-        TalkfaceError: the folder is missing or may not be written, or `target` is a folder.
+        TalkfaceError: the folder is missing or may not be written, `target` is a folder, or the disk refuses what the
+            block writes. What the system refuses of other files passes through.
     """
     target = Path(target).absolute()
-    beside = target.parent / f".talkface-{uuid.uuid4().hex[:12]}{target.suffix}"
+    beside = target.parent / f".{target.stem[:40]}.{uuid.uuid4().hex[:12]}.part{target.suffix}"
     with refusals_of(target):
         if target.is_dir():
             raise TalkfaceError(f"{target} is a folder; the result needs a file name.", f"Name a file inside {target}.")
@@ -59,10 +62,26 @@ def replacing(target: str | Path) -> Iterator[Path]:
         beside.touch(exist_ok=False)
     try:
         yield beside
-        with refusals_of(target):
-            beside.replace(target)
+        with beside.open("rb+") as file:
+            os.fsync(file.fileno())
+        beside.replace(target)
+    except OSError as error:
+        named = {str(name) for name in (error.filename, error.filename2) if name is not None}
+        if named and str(beside) not in named:
+            raise
+        raise unwritable(target, error) from error
     finally:
         beside.unlink(missing_ok=True)
+
+
+def make_folder(folder: Path) -> None:
+    """Makes `folder` and those that it lies in, where they are missing.
+
+    Raises:
+        TalkfaceError: it cannot be made there.
+    """
+    with refusals_of(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -71,11 +90,25 @@ def refusals_of(target: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError) as error:
-        raise TalkfaceError(
-            f"{target} cannot be written: {_reason(error)}.",
-            "Choose a folder that exists, may be written and has space.",
-        ) from error
+        raise unwritable(target, error) from error
 
 
-def _reason(error: OSError | ValueError) -> str:
+def unwritable(target: Path, error: Exception) -> TalkfaceError:
+    """What to tell where `error` keeps `target` from being written."""
+    return TalkfaceError(
+        f"{target} cannot be written: {_reason(error)}.",
+        "Choose a folder that exists, may be written and has space. What was written before is whole.",
+    )
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
