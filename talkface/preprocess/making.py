@@ -21,6 +21,7 @@ from talkface.face import align, landmarks
 from talkface.face.find import Face, FaceFinder
 from talkface.media.audio import NoSound, Speech, load_speech
 from talkface.media.video import read_frames
+from talkface.media.windows import SILENCE
 from talkface.preprocess import gates
 from talkface.preprocess.gates import Gates
 from talkface.preprocess.sync import correlation_curve, peak
@@ -28,6 +29,7 @@ from talkface.preprocess.sync import correlation_curve, peak
 MAX_SIDE = 1280  # px, long side of the pictures that faces are looked for in
 STEPS_PER_FRAME = STEPS_PER_SECOND // FPS
 MARGIN_STEPS = 50  # of sound kept before and after a piece, so that the windows at its ends hear what there was
+STRADDLING = 3  # steps whose window reaches into the silence after them
 
 
 @dataclass
@@ -129,10 +131,18 @@ def make(taken: Taken, dataset: str, finder: FaceFinder, limits: Gates) -> Made:
         return Made(None, reason, facts)
     clip = _clip(taken, dataset, transforms, points, pictures)
     opening = landmarks.mouth_opening(clip.lips, EYE_DISTANCE)
-    curve = correlation_curve(opening, speech.mfcc[:, 0], lead_steps=taken.lead_steps)
+    curve = correlation_curve(opening, _loudness(speech.mfcc), lead_steps=taken.lead_steps)
     facts["lag"], facts["lag_correlation"] = (round(value, 3) for value in peak(curve))
     clip.quality = facts
     return Made(clip, gates.KEPT, facts, curve)
+
+
+def _loudness(mfcc: np.ndarray) -> np.ndarray:
+    """c0 of each step, up to the digital silence that some decoders append, which would spoil a correlation."""
+    sounding = np.flatnonzero(mfcc[:, 0] > SILENCE[0] + 0.01)
+    if not len(sounding) or sounding[-1] == len(mfcc) - 1:
+        return mfcc[:, 0]
+    return mfcc[: max(sounding[-1] + 1 - STRADDLING, 1), 0]
 
 
 def face_facts(faces: list[Face | None]) -> dict:
