@@ -49,7 +49,7 @@ from talkface.model.speaking import Portrait, speak_in_context
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
 FASTEST = 240  # frames per second
-EXPRESSION = 1.7  # about as lively as life: at 1 mouths open half as far as real ones
+EXPRESSION = 1.2  # at 1 mouths move two thirds as much as real ones
 LIVELIEST = 4.0
 SMALLEST = 64  # px, the least --max-size
 VIDEO_NAMES = (".mp4", ".m4v", ".mov")
@@ -117,7 +117,7 @@ def render(
         device: auto, cpu, cuda or mps.
         mark: say in the video's metadata that it is synthetic.
         json: where to write what was done: hashes, versions, options, times.
-        expression: how far the lips move, 1 for the likeliest movement, which is smaller than life.
+        expression: how far the lips move; 1, which `talkface eval` measures, is less than life.
         seed: for generators that draw random numbers; the bundled one draws none, and the same input gives the same
             frames.
         on_step: called with (frames done, frames in all).
@@ -229,7 +229,7 @@ def _prepare(
     if max_size < SMALLEST:
         raise TalkfaceError(f"--max-size {max_size}: less than {SMALLEST} px.", "Use 1280, or leave it out.")
     if not 0 <= expression <= LIVELIEST:
-        raise TalkfaceError(f"--expression {expression}: not between 0 and {LIVELIEST:g}.", "Use 1.7, or leave it out.")
+        raise TalkfaceError(f"--expression {expression}: not between 0 and {LIVELIEST:g}.", "Use 1.2, or leave it out.")
     where = pick_device(device)
     seconds: dict[str, float] = {}
     notes: list[str] = []

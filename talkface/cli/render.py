@@ -37,8 +37,8 @@ def render(
     mark: Annotated[bool, typer.Option(help="Say in the video's metadata that it is synthetic.")] = True,
     json: Annotated[Path | None, typer.Option(help="Write what was done: hashes, versions, times.")] = None,
     expression: Annotated[
-        float, typer.Option(help="How far the lips move; 1 is the likeliest movement, smaller than life.")
-    ] = 1.7,
+        float, typer.Option(help="How far the lips move; 1, which eval measures, is less than life.")
+    ] = 1.2,
     seed: Annotated[int, typer.Option(help="For generators that draw random numbers.")] = 0,
     quiet: QUIET = False,
 ) -> None:

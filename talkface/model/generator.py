@@ -51,6 +51,8 @@ class GeneratorConfig:
     """"warp": mask x colour + (1 - mask) x warped photo. "colour": the same without a warp, as the paper has none."""
     attention: bool = True
     """Dynamic attention (paper 3.3): the photo's lips are dimmed, and the predicted mask is fed back with the frame."""
+    lip_gain: float = 1.4
+    """Factor on the lips heard before they are shown, as the likeliest lips move less than life; by LRW-AR val."""
     audio_dropout: float = 0.2
     """Share of the audio encoder's hidden features that training leaves out."""
     landmark_noise: float = 1.0
@@ -256,13 +258,14 @@ class Generator(nn.Module):
         return self.audio_and_lips(windows)[0]
 
     def audio_and_lips(self, windows: Tensor, detached: bool = False) -> tuple[Tensor, Tensor]:
-        """Audio features (B, 80 + D) and the lip shape in them (B, 40, 2), as offsets in units of 8 px.
+        """Audio features (B, 80 + D) and the likeliest lip shape (B, 40, 2), as offsets in units of 8 px.
 
-        Detached, what is made of the features teaches the lip shape nothing.
+        In the features the shape is enlarged by `lip_gain`. Detached, what is made of the features teaches the lip
+        shape nothing.
         """
         heard = self.audio_encoder(windows)
         lips = self.lip_head(heard).unflatten(1, (LIP_POINTS, 2))
-        shape = lips.detach() if detached else lips
+        shape = self.config.lip_gain * (lips.detach() if detached else lips)
         return torch.cat([shape.flatten(1), self.audio_detail(heard)], 1), lips
 
     def encode_lips(self, lips: Tensor) -> Tensor:

@@ -120,7 +120,9 @@ TINY_GENERATOR = GeneratorConfig(window=(64, 120, 128), widths=(8, 16, 16, 32), 
 
 SMALL = TrainConfig()
 PAPER = TrainConfig(
-    generator=GeneratorConfig(window=(0, 0, 256), widths=(64, 128, 256, 512), audio_context=0, head="colour"),
+    generator=GeneratorConfig(
+        window=(0, 0, 256), widths=(64, 128, 256, 512), audio_context=0, lip_gain=1.0, head="colour"
+    ),
     stages=(Stage("full", 200_000, 16, rollout=4, learning_rate=2e-4),),
     gan_weight=0.1,
     mi_weight=0.1,

@@ -90,8 +90,8 @@ def speak(
         portrait: who speaks.
         windows: one float32 (20, 13) MFCC window for each frame wanted, at 25 frames per second.
         device: where the generator is.
-        expression: factor on the lip shapes heard in the sound. 1 is the likeliest movement, which is smaller than
-            life, because much about lips is not in the sound.
+        expression: factor on the lip shapes heard in the sound. At 1 lips move less than life, because much about them
+            is not in the sound.
     """
     stacks = with_context(windows, generator.config.audio_offsets)
     return speak_in_context(generator, portrait, stacks, device, expression)
