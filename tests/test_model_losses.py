@@ -73,6 +73,13 @@ def test_lip_shapes_are_compared_point_by_point_and_their_place_a_quarter():
     assert losses.lip_shape_loss(true + (signs + 1) * moved, true).item() == pytest.approx(1.25, abs=1e-6)
 
 
+def test_what_may_be_painted_is_compared_where_the_mask_is_and_each_frame_counts_alike():
+    real, colour, mask = torch.zeros(3, 3, 8, 8), torch.zeros(3, 3, 8, 8), torch.zeros(3, 1, 8, 8)
+    mask[0, :, :2], mask[1, :, :4] = 0.01, 1.0
+    colour[0, :, :1], colour[1], colour[2] = 0.6, 0.3, 1.0
+    assert losses.painted_loss(real, colour, mask).item() == pytest.approx((0.3 + 0.3 + 0) / 3)
+
+
 def test_a_masks_size_is_the_share_that_it_covers():
     mask = torch.zeros(1, 1, 10, 10)
     mask[..., :3, :] = 1

@@ -44,10 +44,12 @@ def lip_loss(real: Tensor, fake: Tensor, window: tuple[int, int, int]) -> Tensor
 def painted_loss(real: Tensor, colour: Tensor, mask: Tensor) -> Tensor:
     """Mean absolute difference of colour (B, 3, S, S) and the real frame where the mask (B, 1, S, S) is above 0.
 
-    Not in the paper. However little is painted yet, what could be is learned.
+    Each frame counts alike, one without a mask as 0. Not in the paper. However little is painted yet, what could be is
+    learned.
     """
     where = (mask > 0).float()
-    return ((colour - real).abs() * where).sum() / (3 * where.sum()).clamp(min=1)
+    differences = ((colour - real).abs().mean(1, keepdim=True) * where).sum((1, 2, 3))
+    return (differences / where.sum((1, 2, 3)).clamp(min=1)).mean()
 
 
 def flow_at_lips_loss(flow: Tensor, photo_lips: Tensor, real_lips: Tensor, window: tuple[int, int, int]) -> Tensor:
