@@ -455,7 +455,9 @@ def test_on_four_clips_the_generated_lips_follow_the_sound(tmp_path):
         Stage("lips", 500, 8, learning_rate=1.5e-3),
         Stage("full", 120, 4, rollout=3, learning_rate=5e-4),
     )
-    config = TrainConfig(generator=replace(TINY.generator, audio_dropout=0.0), stages=stages, ema=0.98, augment=False)
+    config = TrainConfig(
+        generator=replace(TINY.generator, audio_dropout=0.0, lip_gain=1.0), stages=stages, ema=0.98, augment=False
+    )
     train(options(data, tmp_path / "run", log_steps=50), config)
     generator = load_generator(tmp_path / "run" / "generator.safetensors")
     generated, still = [], []
