@@ -229,7 +229,9 @@ def _prepare(
     if max_size < SMALLEST:
         raise TalkfaceError(f"--max-size {max_size}: less than {SMALLEST} px.", "Use 1280, or leave it out.")
     if not 0 <= expression <= LIVELIEST:
-        raise TalkfaceError(f"--expression {expression}: not between 0 and {LIVELIEST:g}.", "Use 1.2, or leave it out.")
+        raise TalkfaceError(
+            f"--expression {expression}: not between 0 and {LIVELIEST:g}.", f"Use {EXPRESSION:g}, or leave it out."
+        )
     where = pick_device(device)
     seconds: dict[str, float] = {}
     notes: list[str] = []

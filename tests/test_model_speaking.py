@@ -62,7 +62,7 @@ def test_speaking_is_the_networks_step_by_step(portrait, monkeypatch):
         shown = spoken.face[top : top + side, left : left + side]
         assert np.abs(shown - expected.clip(0, 255)).max() < 0.6
         assert np.allclose(spoken.colour, frame.colour[0], atol=1e-5)
-        assert np.allclose(spoken.mask, frame.mask[0, 0], atol=1e-3)
+        assert np.allclose(spoken.mask, frame.mask[0, 0], atol=1e-5)
         assert np.allclose(spoken.flow, frame.flow[0], atol=5e-3)
     assert i == 4
 

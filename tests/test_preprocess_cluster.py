@@ -76,4 +76,6 @@ def test_what_the_user_can_mend_comes_back_from_a_task_with_its_words(tmp_path, 
     (tmp_path / "file").touch()
     with pytest.raises(TalkfaceError, match="cannot be written") as caught:
         run_ray(units, Job(tmp_path / "file" / "out", "films", DeadlyGates()), 1, lambda progress: None)
-    assert caught.value.fix
+    assert caught.value.fix == (
+        "Choose a folder that exists, may be written and has space. What was written before is whole."
+    )

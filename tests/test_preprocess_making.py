@@ -111,10 +111,7 @@ def test_a_film_at_29_97_frames_a_second_is_timed_anew_and_stays_in_step(tmp_pat
     by = np.interp(times, np.arange(len(loudness)) / 100, loudness)
     frames = [films.mouth_opened(films.portrait(), amount) for amount in by]
     made = made_of(films.write_film(tmp_path / "a.mp4", frames, films.sound_of(loudness), "30000/1001"))[0]
-    assert (made.facts["frames"], made.facts["sound_seconds"]) == (
-        50,
-        pytest.approx(2.0, abs=0.06),
-    )  # AAC comes in packets
+    assert (made.facts["frames"], made.facts["sound_seconds"]) == (50, pytest.approx(2.0, abs=0.03))
     assert made.facts["lag"] == pytest.approx(0, abs=0.02)
 
 

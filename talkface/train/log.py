@@ -42,7 +42,7 @@ class RunLog:
     def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
         """A sample picture, uint8 RGB (H, W, 3)."""
         path = self.folder / f"{name}-{step:06d}.png"
-        with replacing(path) as beside, refusals_of(path):
+        with replacing(path) as beside:
             beside.write_bytes(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
         if self.board:
             self.board.add_image(name, rgb, step, dataformats="HWC")
