@@ -6,39 +6,20 @@ render("photo.jpg", "speech.wav", "out.mp4")
 
 from __future__ import annotations
 
-import sys
-import types
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from talkface.render import render, stream
+from talkface._version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from talkface.rendering import render, stream
+
 __all__ = ["__version__", "render", "stream"]
 
 
-class _Package(types.ModuleType):
-    """`talkface.render` and `talkface.stream` are the functions, loaded on first use: `--help` needs no PyTorch.
+def __getattr__(name: str) -> Any:
+    """`render` and `stream` are loaded on first use, so that `--help` does not import PyTorch."""
+    if name not in ("render", "stream"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from talkface import rendering
 
-    They are properties because the import system binds a submodule to its package's attribute of the same name: after
-    an `import talkface.render` anywhere, a plain attribute (or a module's `__getattr__`) would give the module.
-    """
-
-    @property
-    def render(self) -> Any:
-        from talkface.render import render
-
-        return render
-
-    @render.setter
-    def render(self, module: types.ModuleType) -> None:
-        """The import system's binding of the submodule; the function keeps the name."""
-
-    @property
-    def stream(self) -> Any:
-        from talkface.render import stream
-
-        return stream
-
-
-sys.modules[__name__].__class__ = _Package
+    return getattr(rendering, name)

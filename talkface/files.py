@@ -13,7 +13,7 @@ from pathlib import Path
 from talkface.errors import TalkfaceError
 
 
-def existing_file(path: str | Path, wanted: str) -> Path:
+def require_file(path: str | Path, wanted: str) -> Path:
     """`path` as an absolute path of something that can be opened and is not empty.
 
     Args:
@@ -43,7 +43,7 @@ def existing_file(path: str | Path, wanted: str) -> Path:
 
 
 @contextmanager
-def replacing(target: str | Path) -> Iterator[Path]:
+def atomic_write(target: str | Path) -> Iterator[Path]:
     """A new file beside `target` that takes its place when the block ends, and vanishes when the block fails.
 
     Whoever looks at `target` sees the old file or the whole new one, never a part; Ctrl-C leaves nothing behind, and a
@@ -55,7 +55,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
     """
     target = Path(target).absolute()
     beside = target.parent / f".{target.stem[:40]}.{uuid.uuid4().hex[:12]}.part{target.suffix}"
-    with refusals_of(target):
+    with os_errors_as_user_errors(target):
         if target.is_dir():
             raise TalkfaceError(f"{target} is a folder; the result needs a file name.", f"Name a file inside {target}.")
         # Touched first, so that a folder which may not be written is found out before any work is done.
@@ -69,7 +69,7 @@ def replacing(target: str | Path) -> Iterator[Path]:
         named = {str(name) for name in (error.filename, error.filename2) if name is not None}
         if named and str(beside) not in named:
             raise
-        raise unwritable(target, error) from error
+        raise write_error(target, error) from error
     finally:
         beside.unlink(missing_ok=True)
 
@@ -80,20 +80,20 @@ def make_folder(folder: Path) -> None:
     Raises:
         TalkfaceError: it cannot be made there.
     """
-    with refusals_of(folder):
+    with os_errors_as_user_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
-def refusals_of(target: Path) -> Iterator[None]:
+def os_errors_as_user_errors(target: Path) -> Iterator[None]:
     """Inside the block, what the system refuses becomes a TalkfaceError about `target`."""
     try:
         yield
     except (OSError, ValueError) as error:
-        raise unwritable(target, error) from error
+        raise write_error(target, error) from error
 
 
-def unwritable(target: Path, error: Exception) -> TalkfaceError:
+def write_error(target: Path, error: Exception) -> TalkfaceError:
     """What to tell where `error` keeps `target` from being written."""
     return TalkfaceError(
         f"{target} cannot be written: {_reason(error)}.",

@@ -16,8 +16,8 @@ from talkface.ablate import AblateOptions, ablate, plan, strips
 from talkface.ablate.table import write_table
 from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
-from talkface.model.presets import ABLATIONS, PAPER_TABLE_3, Stage
 from talkface.train import Diverged, train
+from talkface.train.presets import ABLATIONS, PAPER_TABLE_3, Stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -28,7 +28,7 @@ def run():
 
 @pytest.fixture
 def rendering(monkeypatch):
-    """A stand-in for `talkface.render` that notes how it was called, or raises."""
+    """A stand-in for `talkface.rendering` that notes how it was called, or raises."""
     calls = types.SimpleNamespace(arguments=None, options=None, error=None)
 
     def render(*arguments, **options):
@@ -39,7 +39,7 @@ def rendering(monkeypatch):
             out="out.mp4", frames=3, width=2, height=2, frames_per_second=1.0, seconds={"total": 1.0}
         )
 
-    monkeypatch.setitem(sys.modules, "talkface.render", types.SimpleNamespace(render=render))
+    monkeypatch.setitem(sys.modules, "talkface.rendering", types.SimpleNamespace(render=render))
     return calls
 
 
@@ -180,7 +180,7 @@ def test_a_signal_ends_the_command_without_a_traceback(number, status):
     # A parent that runs in the background may have passed on that Ctrl-C is ignored.
     waiting = "import signal, sys, time, types; from talkface import cli;"
     waiting += "signal.signal(signal.SIGINT, signal.default_int_handler);"
-    waiting += "sys.modules['talkface.render'] = types.SimpleNamespace("
+    waiting += "sys.modules['talkface.rendering'] = types.SimpleNamespace("
     waiting += "render=lambda *a, **k: (print('ready', flush=True), time.sleep(60)));"
     waiting += "sys.argv[1:] = ['render', 'a', 'b']; cli.main()"
     process = subprocess.Popen(
@@ -202,17 +202,17 @@ def test_a_signal_ends_the_command_without_a_traceback(number, status):
     "before",
     [
         "pass",
-        "import talkface.render",
-        "import talkface.cli, talkface.render as module",
-        "from talkface.render import stream",
-        "import importlib; importlib.import_module('talkface.render')",
+        "import talkface.rendering",
+        "import talkface.cli, talkface.rendering as module",
+        "from talkface.rendering import stream",
+        "import importlib; importlib.import_module('talkface.rendering')",
     ],
 )
 def test_render_is_the_function_whatever_was_imported_before(before):
     code = f"{before}\nfrom talkface import render, stream\nimport talkface\n"
     code += "assert type(render).__name__ == type(stream).__name__ == 'function'\n"
     code += "assert talkface.render is render and talkface.stream is stream\n"
-    code += "import talkface.render\nfrom talkface import render as again\nassert again is render\n"
+    code += "import talkface.rendering\nfrom talkface import render as again\nassert again is render\n"
     result = python("-W", "error::ImportWarning", "-c", code)
     assert result.returncode == 0, result.stderr
 
@@ -226,10 +226,10 @@ def test_every_setting_of_the_library_is_an_option_with_the_same_default():
     """So that neither a new field of a configuration nor a new default is forgotten here."""
     from talkface.evaluate import EvalConfig
     from talkface.preprocess import PreprocessConfig
-    from talkface.render import render
+    from talkface.preprocess.synthetic import VisemeConfig
+    from talkface.rendering import render
     from talkface.study import StudyConfig
     from talkface.train import TrainOptions
-    from talkface.visemes import VisemeConfig
 
     configs = {
         "preprocess": PreprocessConfig,
@@ -333,7 +333,7 @@ def training(run, monkeypatch):
 
 
 def test_train_takes_a_preset_as_it_is(training):
-    from talkface.model.presets import PRESETS, ablated
+    from talkface.train.presets import PRESETS, ablated
 
     _, options, config = training("--data lrw,grid --preset tiny --minutes 3")
     assert (options.data, str(options.out), options.minutes) == (("lrw", "grid"), "runs/tiny-lrw-grid", 3)
@@ -342,7 +342,7 @@ def test_train_takes_a_preset_as_it_is(training):
 
 
 def test_train_takes_some_lessons_and_other_settings(training):
-    from talkface.model.presets import PRESETS
+    from talkface.train.presets import PRESETS
 
     _, _, config = training(
         "--data lrw --preset tiny --lessons lips,full --set lip_weight=2.5 --set augment=no --set estimate=dv "
@@ -375,7 +375,7 @@ def test_a_setting_that_does_not_exist_or_fit_is_a_usage_error_of_train(training
 
 
 def test_train_takes_a_seed_and_a_share_of_the_steps(training):
-    from talkface.model.presets import PRESETS
+    from talkface.train.presets import PRESETS
 
     _, _, config = training("--data lrw --preset tiny --seed 7 --steps-scale 0.5")
     assert config.seed == 7
@@ -388,7 +388,7 @@ def test_ablate_trains_rows_under_a_budget_and_measures_them(run, monkeypatch, t
     import talkface.ablate
     import talkface.evaluate
     from talkface.data import reader
-    from talkface.model.presets import ABLATIONS, PRESETS
+    from talkface.train.presets import ABLATIONS, PRESETS
 
     asked, calls = [], []
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from talkface.metrics.correlation import correlation, correlation_sums, liveliness
+from talkface.metrics.correlation import correlation, correlation_sums, opening_std_ratio
 
 
 def test_pooled_correlation_ignores_each_clips_own_mean():
@@ -25,6 +25,6 @@ def test_a_mouth_that_never_moves_has_no_correlation():
 
 def test_a_mouth_that_moves_a_quarter_as_much_is_a_quarter_as_lively():
     curve = np.random.default_rng(2).normal(size=40)
-    assert liveliness(correlation_sums(curve, -curve / 4 + 1)) == pytest.approx(0.25)
-    assert liveliness(correlation_sums(curve, np.full(40, 0.3))) == 0
-    assert np.isnan(liveliness(correlation_sums(np.full(40, 0.3), curve)))
+    assert opening_std_ratio(correlation_sums(curve, -curve / 4 + 1)) == pytest.approx(0.25)
+    assert opening_std_ratio(correlation_sums(curve, np.full(40, 0.3))) == 0
+    assert np.isnan(opening_std_ratio(correlation_sums(np.full(40, 0.3), curve)))

@@ -33,17 +33,17 @@ def test_pictures_become_floats_from_zero_to_one():
 def test_one_camera_films_photo_and_frames_of_a_sequence():
     """The same affine map of colours for all of a sequence's pictures; another for the next sequence."""
     batch = as_float(a_batch())
-    batch.photo = batch.frames[:, 0].clone()  # if photo and frame are the same before, they are so after
-    batch.before = batch.photo.clone()
+    batch.identity_frame = batch.frames[:, 0].clone()  # if photo and frame are the same before, they are so after
+    batch.previous_frame = batch.identity_frame.clone()
     torch.manual_seed(0)
     seen = recolour(batch)
-    assert torch.equal(seen.photo, seen.before)
-    assert torch.equal(seen.photo, seen.frames[:, 0])
-    assert seen.photo.min() >= 0
-    assert seen.photo.max() <= 1
+    assert torch.equal(seen.identity_frame, seen.previous_frame)
+    assert torch.equal(seen.identity_frame, seen.frames[:, 0])
+    assert seen.identity_frame.min() >= 0
+    assert seen.identity_frame.max() <= 1
     plain = as_float(a_batch())
-    plain.photo = plain.photo[:1].expand(6, -1, -1, -1).clone()
-    assert len({tuple(row.flatten().tolist()) for row in recolour(plain).photo}) == 6
+    plain.identity_frame = plain.identity_frame[:1].expand(6, -1, -1, -1).clone()
+    assert len({tuple(row.flatten().tolist()) for row in recolour(plain).identity_frame}) == 6
 
 
 def test_some_cameras_are_black_and_white():
@@ -51,8 +51,8 @@ def test_some_cameras_are_black_and_white():
     greys = 0
     for _ in range(40):
         batch = as_float(a_batch())
-        before = batch.photo.clone()
-        seen = recolour(batch).photo
+        before = batch.identity_frame.clone()
+        seen = recolour(batch).identity_frame
         for old, new in zip(before, seen, strict=True):
             if torch.allclose(new[0], new[1], atol=1e-5) and torch.allclose(new[1], new[2], atol=1e-5):
                 greys += 1
@@ -64,7 +64,7 @@ def test_some_cameras_are_black_and_white():
 
 def test_sound_and_lips_are_not_recoloured():
     batch, raw = recolour(as_float(a_batch())), a_batch()
-    for name in ("windows", "photo_lips", "lips", "mean_lips"):
+    for name in ("windows", "identity_lips", "lips", "clip_mean_lips"):
         assert torch.equal(getattr(batch, name), getattr(raw, name))
 
 
@@ -94,6 +94,6 @@ def test_the_shares_of_several_processes_are_distorted_as_the_joint_batch(world)
         torch.manual_seed(4)
         seen = recolour(share, (rank, world))
         mine = distort_sound(raw.windows[rows], (rank, world))
-        assert torch.allclose(seen.photo, joint.photo[rows], atol=1e-6)
+        assert torch.allclose(seen.identity_frame, joint.identity_frame[rows], atol=1e-6)
         assert torch.allclose(seen.frames, joint.frames[rows], atol=1e-6)
         assert torch.equal(mine, heard[rows])

@@ -52,12 +52,12 @@ def test_a_sequence_is_consecutive_frames_of_one_clip_with_their_sound_and_lips(
     for step in range(6):
         batch = batches_of(dataset, mirror=False).frames(step, 2, 3)
         for row in range(2):
-            clip = next(c for c in clips.values() if np.allclose(c.lips.mean(0), batch.mean_lips[row], atol=1e-4))
+            clip = next(c for c in clips.values() if np.allclose(c.lips.mean(0), batch.clip_mean_lips[row], atol=1e-4))
             pictures = [f[top : top + side, left : left + side] for f in clip.frames()]
             first = next(i for i, lips in enumerate(clip.lips) if np.array_equal(lips, batch.lips[row, 0]))
-            photo = next(i for i, lips in enumerate(clip.lips) if np.array_equal(lips, batch.photo_lips[row]))
-            assert np.array_equal(batch.photo[row].permute(1, 2, 0), pictures[photo])
-            assert np.array_equal(batch.before[row].permute(1, 2, 0), pictures[max(first - 1, 0)])
+            photo = next(i for i, lips in enumerate(clip.lips) if np.array_equal(lips, batch.identity_lips[row]))
+            assert np.array_equal(batch.identity_frame[row].permute(1, 2, 0), pictures[photo])
+            assert np.array_equal(batch.previous_frame[row].permute(1, 2, 0), pictures[max(first - 1, 0)])
             for k in range(3):
                 assert np.array_equal(batch.frames[row, k].permute(1, 2, 0), pictures[first + k])
                 assert np.array_equal(batch.lips[row, k], clip.lips[first + k])
@@ -88,7 +88,7 @@ def test_the_sound_lesson_gets_lips_and_their_clips_mean(dataset, mirror):
 
 
 def test_of_very_many_clips_the_sound_of_some_is_kept(dataset, monkeypatch):
-    monkeypatch.setattr(batches, "MOST_SPOKEN", 2)
+    monkeypatch.setattr(batches, "MAX_AUDIO_CLIPS", 2)
     made = batches_of(dataset)
     made.sound(0, 4)
     assert len(made.speech.clips) == 2

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from packed import a_clip, assert_same, write_dataset
 
-from talkface.data.reader import open_dataset, spread
+from talkface.data.reader import evenly_spaced, open_dataset
 from talkface.data.shards import DATASET, FORMAT, ShardWriter
 from talkface.errors import TalkfaceError
 
@@ -67,13 +67,13 @@ def test_a_newer_format_is_refused(tmp_path):
     [(0, 3, []), (1, 3, [0]), (5, 1, [0]), (3, 8, [0, 1, 2]), (9, 3, [0, 4, 8]), (10, 4, [0, 3, 6, 9])],
 )
 def test_a_few_of_many_are_evenly_spread_from_first_to_last(count, wanted, chosen):
-    assert spread(count, wanted) == chosen
+    assert evenly_spaced(count, wanted) == chosen
 
 
 def test_nothing_is_chosen_twice():
     for count in range(1, 60):
         for wanted in range(1, 60):
-            assert len(set(spread(count, wanted))) == min(count, wanted)
+            assert len(set(evenly_spaced(count, wanted))) == min(count, wanted)
 
 
 def test_reading_needs_neither_librosa_nor_ffmpeg_nor_torch(tmp_path):

@@ -18,8 +18,8 @@ from talkface.data.clip import Clip, encode_frame
 from talkface.data.shards import DATASET, FORMAT, INDEX, ShardWriter, read_lines, shard_indexes, write_lines
 from talkface.errors import TalkfaceError
 from talkface.evaluate import EvalConfig, evaluate, run, videos
+from talkface.evaluate.conditions import frame_energy, identity_frame, mismatched_audio, tile_windows
 from talkface.evaluate.examples import Example
-from talkface.evaluate.rows import fit_windows, frame_energy, identity_frame, wrong_sounds
 from talkface.evaluate.score import ClipScore, RowFrames, Scorer
 from talkface.face.landmarks import FROM_468_TO_68, LIPS
 from talkface.media.windows import mfcc_windows
@@ -177,7 +177,7 @@ def test_without_landmark_metrics_no_face_is_looked_for():
     "speakers", [list("aabbcc"), list("aaab"), list("aaaa"), list("abcde"), list("aabbbccccdddd"), list("ab")]
 )
 def test_wrong_sounds_are_never_the_clips_own_and_each_is_given_once(speakers):
-    donors = wrong_sounds(speakers, seed=1)
+    donors = mismatched_audio(speakers, seed=1)
     assert sorted(donors) == list(range(len(speakers)))
     assert all(donor != clip for clip, donor in enumerate(donors))
     if max(map(speakers.count, speakers)) <= len(speakers) / 2:
@@ -186,14 +186,14 @@ def test_wrong_sounds_are_never_the_clips_own_and_each_is_given_once(speakers):
 
 def test_wrong_sounds_follow_the_seed():
     speakers = list("aabbccddee")
-    assert wrong_sounds(speakers, 0) == wrong_sounds(speakers, 0)
-    assert len({tuple(wrong_sounds(speakers, seed)) for seed in range(5)}) > 1
+    assert mismatched_audio(speakers, 0) == mismatched_audio(speakers, 0)
+    assert len({tuple(mismatched_audio(speakers, seed)) for seed in range(5)}) > 1
 
 
 def test_wrong_speech_is_cut_or_repeated_to_the_clips_length():
     windows = np.arange(3)[:, None, None] * np.ones((3, 20, 13))
-    assert fit_windows(windows, 7)[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert fit_windows(windows, 2)[:, 0, 0].tolist() == [0, 1]
+    assert tile_windows(windows, 7)[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert tile_windows(windows, 2)[:, 0, 0].tolist() == [0, 1]
 
 
 def test_the_identity_frame_is_the_first_the_most_closed_or_drawn_by_the_seed():

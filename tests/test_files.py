@@ -6,7 +6,7 @@ import pytest
 from full_disk import files_no_larger_than
 
 from talkface.errors import TalkfaceError
-from talkface.files import make_folder, replacing, sha256
+from talkface.files import atomic_write, make_folder, sha256
 
 
 def contents(folder):
@@ -16,7 +16,7 @@ def contents(folder):
 def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text("new")
         assert beside.suffix == ".txt"
         assert path.read_text() == "old"
@@ -31,7 +31,7 @@ def test_a_block_that_fails_leaves_the_old_file_alone_and_its_error_as_it_was(tm
     path.write_text("old")
 
     def fail():
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text("new")
             raise error
 
@@ -45,7 +45,7 @@ def test_a_full_disk_is_told_by_the_files_name_and_leaves_the_old_file(tmp_path)
     path.write_text("old")
 
     def write():
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text("new " * 100)
 
     with files_no_larger_than(10), pytest.raises(TalkfaceError, match=r"a\.txt cannot be written: File too large"):
@@ -64,7 +64,7 @@ def test_places_that_cannot_be_written_are_told_before_the_block_begins(tmp_path
         "a\0b": "cannot be written: embedded null byte",
     }
     for name, told in wrong.items():
-        with pytest.raises(TalkfaceError, match=told) as error, replacing(tmp_path / name):
+        with pytest.raises(TalkfaceError, match=told) as error, atomic_write(tmp_path / name):
             pytest.fail("the block began")
         assert error.value.fix
     with pytest.raises(TalkfaceError, match="file/new cannot be written"):
@@ -73,7 +73,7 @@ def test_places_that_cannot_be_written_are_told_before_the_block_begins(tmp_path
 
 
 def test_a_name_as_long_as_the_system_takes_is_written(tmp_path):
-    with replacing(tmp_path / f"{'a' * 251}.txt") as beside:
+    with atomic_write(tmp_path / f"{'a' * 251}.txt") as beside:
         beside.write_text("new")
     assert list(contents(tmp_path).values()) == ["new"]
 

@@ -1,4 +1,4 @@
-"""Running ffmpeg: which one, what it says, and that it never outlives its block."""
+"""FFmpegProcess ffmpeg: which one, what it says, and that it never outlives its block."""
 
 import re
 import shutil
@@ -95,8 +95,8 @@ def test_an_ffmpeg_that_talks_without_end_does_not_stand_still(fake_ffmpeg):
     with start(graph()) as running:
         assert running.stdout.read() == b""
         assert running.finish() == 0
-    assert len(running.said) == 2 * ours.KEPT_LINES
-    assert running.said[-1] == "packet 99999"
+    assert len(running.stderr_lines) == 2 * ours.KEPT_LINES
+    assert running.stderr_lines[-1] == "packet 99999"
 
 
 def test_an_ffmpeg_that_was_ended_from_outside_says_so(fake_ffmpeg):
@@ -109,7 +109,7 @@ def test_an_ffmpeg_that_was_ended_from_outside_says_so(fake_ffmpeg):
 def test_an_ffmpeg_ends_with_its_block(fake_ffmpeg):
     fake_ffmpeg("time.sleep(60)")
     began = time.monotonic()
-    with pytest.raises(KeyboardInterrupt), start(graph(), feed=True):
+    with pytest.raises(KeyboardInterrupt), start(graph(), write_stdin=True):
         raise KeyboardInterrupt
     assert time.monotonic() - began < 10
 

@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from talkface.config import ALIGNED_LIPS
 from talkface.errors import TalkfaceError
 from talkface.model.generator import Frame, Generator, GeneratorConfig, warp
-from talkface.model.losses import flow_at_lips_loss
+from talkface.train.losses import flow_at_lips_loss
 
 MINI = GeneratorConfig(
     window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1, audio_stride=1

@@ -6,8 +6,8 @@ import pytest
 
 from talkface.errors import TalkfaceError
 from talkface.preprocess import gates
+from talkface.preprocess.build import largest_change
 from talkface.preprocess.gates import Gates
-from talkface.preprocess.making import largest_change
 
 BEFORE = {"frames": 29, "level_db": 5.0, "seconds": 1.16, "sound_seconds": 1.18}
 FACES = {"lost": 0.0, "faces": 1, "eye_distance": 45.0, "yaw": 4.0, "jump": 0.05, "growth": 0.02}

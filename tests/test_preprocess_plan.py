@@ -8,7 +8,7 @@ from talkface.data.layouts import Source
 from talkface.data.shards import ShardWriter
 from talkface.errors import TalkfaceError
 from talkface.preprocess import plan
-from talkface.preprocess.plan import parse_part, part_of, units_to_do
+from talkface.preprocess.plan import parse_part, part_of, shards_to_do
 
 
 def videos(folder, count, split="train", size=10):
@@ -26,7 +26,7 @@ def finish(root, unit):
 
 def test_every_video_is_in_one_unit_and_no_unit_has_two_splits(tmp_path):
     sources = videos(tmp_path / "v", 7) + videos(tmp_path / "v", 2, "val")
-    units = units_to_do(sorted(sources), tmp_path / "out", 3)
+    units = shards_to_do(sorted(sources), tmp_path / "out", 3)
     assert [(unit.stem, len(unit.sources)) for unit in units] == [
         ("train-00000", 3),
         ("train-00001", 3),
@@ -38,17 +38,17 @@ def test_every_video_is_in_one_unit_and_no_unit_has_two_splits(tmp_path):
 
 def test_finishing_a_unit_leaves_the_others_as_they_were(tmp_path):
     sources = videos(tmp_path / "v", 11)
-    units = units_to_do(sources, tmp_path / "out", 2)
+    units = shards_to_do(sources, tmp_path / "out", 2)
     for done in (3, 0):
         finish(tmp_path / "out", units.pop(done))
-        assert units_to_do(sources, tmp_path / "out", 2) == units
+        assert shards_to_do(sources, tmp_path / "out", 2) == units
 
 
 def test_videos_that_came_later_go_into_new_shards(tmp_path):
     sources = videos(tmp_path / "v", 5)
-    first, *_ = units_to_do(sources[1:4], tmp_path / "out", 3)
+    first, *_ = shards_to_do(sources[1:4], tmp_path / "out", 3)
     finish(tmp_path / "out", first)
-    (unit,) = units_to_do(sources, tmp_path / "out", 3)
+    (unit,) = shards_to_do(sources, tmp_path / "out", 3)
     assert unit.stem == "train-00001"
     assert unit.sources == (sources[0], sources[4])
 
@@ -57,23 +57,23 @@ def test_a_video_of_which_pieces_are_there_is_done(tmp_path):
     sources = videos(tmp_path / "v", 1)
     with ShardWriter(tmp_path / "out", "train-00000") as shard:
         shard.skip(name="train00+000", split="train", status="no face")
-    assert units_to_do(sources, tmp_path / "out", 3) == []
+    assert shards_to_do(sources, tmp_path / "out", 3) == []
 
 
 def test_long_videos_fill_a_shard_sooner(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "SHARD_BYTES", 100)
     sources = videos(tmp_path / "v", 5, size=40)
-    assert [len(unit.sources) for unit in units_to_do(sources, tmp_path / "out", 64)] == [3, 2]
+    assert [len(unit.sources) for unit in shards_to_do(sources, tmp_path / "out", 64)] == [3, 2]
 
 
 def test_the_parts_of_an_array_job_are_disjoint_and_make_up_the_whole_even_if_some_began_earlier(tmp_path):
     sources = videos(tmp_path / "v", 20)
-    units = units_to_do(sources, tmp_path / "out", 2)
+    units = shards_to_do(sources, tmp_path / "out", 2)
     parts = [part_of(units, (i, 3)) for i in (1, 2, 3)]
     assert sorted(chain.from_iterable(parts), key=lambda unit: unit.number) == units
     for unit in parts[1]:
         finish(tmp_path / "out", unit)
-    later = units_to_do(sources, tmp_path / "out", 2)
+    later = shards_to_do(sources, tmp_path / "out", 2)
     assert [part_of(later, (i, 3)) for i in (1, 2, 3)] == [parts[0], [], parts[2]]
 
 

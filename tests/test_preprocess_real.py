@@ -9,9 +9,9 @@ import pytest
 from talkface.config import EYE_CENTRE, EYE_DISTANCE
 from talkface.data.layouts import find_sources
 from talkface.face.landmarks import mouth_opening
+from talkface.preprocess.build import make, take
 from talkface.preprocess.gates import Gates
-from talkface.preprocess.making import make, take
-from talkface.preprocess.work import finder
+from talkface.preprocess.worker import finder
 
 CLIPS = Path(os.environ.get("TALKFACE_TEST_CLIPS", Path(__file__).resolve().parent.parent.parent / "shared/data"))
 LRW, GRID = CLIPS / "lrw-ar", CLIPS / "grid"

@@ -20,19 +20,20 @@ from talkface.data.batches import ClipBatches
 from talkface.data.reader import open_dataset
 from talkface.data.visemes import save_visemes
 from talkface.errors import TalkfaceError
-from talkface.model.checkpoint import load_estimator, load_generator, newest_checkpoint
-from talkface.model.presets import ABLATIONS, TINY, Stage, TrainConfig, ablated
-from talkface.model.speaking import Portrait, speak
+from talkface.model.checkpoint import load_estimator, load_generator
+from talkface.model.inference import AlignedFace, speak
 from talkface.train import TrainOptions, train
-from talkface.train.learner import FROM_REAL, Learner, pace
-from talkface.train.options import Place
+from talkface.train.checkpoint import newest_checkpoint
+from talkface.train.learner import FROM_REAL, Learner, lr_scale
+from talkface.train.options import StageProgress
+from talkface.train.presets import ABLATIONS, TINY, Stage, TrainConfig, ablated
 from talkface.train.processes import Processes
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-LESSONS = (Stage("sound", 3, 8), Stage("lips", 3, 4), Stage("full", 3, 4, rollout=2))
-CONFIG = replace(TINY, generator=MINI, stages=LESSONS, perceptual_weight=0.0)
+STAGES = (Stage("sound", 3, 8), Stage("lips", 3, 4), Stage("full", 3, 4, rollout=2))
+CONFIG = replace(TINY, generator=MINI, stages=STAGES, perceptual_weight=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +81,16 @@ def test_tiny_learns_lips_from_sound_then_pictures_from_lips(tiny_run):
         values = [line[term] for line in log if line["lesson"] == lesson]
         return np.mean(values[-10:]) / np.mean(values[:10])
 
-    assert change("sound", "shape") < 0.7
+    assert change("sound", "audio_lip") < 0.7
     assert change("lips", "flow") < 0.8
     assert change("lips", "lip") < 0.95
     assert change("full", "discriminator") < 1.02
     assert {"lip", "frame", "perceptual", "gan", "mi", "discriminator", "statistics"} <= log[-1].keys()
 
 
-def test_what_tiny_has_learned_can_speak(tiny_run):
+def test_what_tiny_has_learned_can_gan_step(tiny_run):
     generator, clip = load_generator(tiny_run / "generator.safetensors"), puppets(1, 8)[0]
-    frames = list(speak(generator, Portrait(clip.frame(0), clip.lips[0]), clip.mfcc))
+    frames = list(speak(generator, AlignedFace(clip.frame(0), clip.lips[0]), clip.mfcc))
     assert len(frames) == 8
     assert all(frame.face.shape == (256, 256, 3) for frame in frames)
     assert load_estimator(tiny_run / "estimator.safetensors").config == TINY.generator
@@ -180,7 +181,7 @@ def test_pictures_kept_in_memory_change_nothing(one_run, data, tmp_path):
 def test_pictures_that_do_not_fit_in_memory_are_told_or_decoded(data, tmp_path, monkeypatch):
     monkeypatch.setattr(ClipBatches, "memory_needed", lambda self: 1 << 60)
     with pytest.raises(TalkfaceError, match=r"--in-memory yes: the pictures take 1073741824\.0 GiB"):
-        train(options(data, tmp_path / "a", in_memory="yes"), replace(CONFIG, stages=LESSONS[1:]))
+        train(options(data, tmp_path / "a", in_memory="yes"), replace(CONFIG, stages=STAGES[1:]))
     assert train(options(data, tmp_path / "b", in_memory="auto", minutes=0.0), CONFIG).step == 1
 
 
@@ -259,7 +260,7 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(data, tmp
 
 def test_the_first_lesson_hears_synthetic_speech(data, tmp_path, monkeypatch):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
-    config = replace(CONFIG, stages=(Stage("visemes", 2, 8), *LESSONS))
+    config = replace(CONFIG, stages=(Stage("visemes", 2, 8), *STAGES))
     with pytest.raises(TalkfaceError, match="no synthetic speech"):
         train(options(data, tmp_path / "run"), config)
     rng = np.random.default_rng(0)
@@ -327,10 +328,12 @@ def test_the_generators_step_changes_no_other_network_and_theirs_not_the_generat
         "rollout", batch, torch.ones(4, 1, 1, 1), torch.zeros(4, 1, 1, 1) > 0, torch.zeros(4, 1, 1) > 0, True
     )
     before = snapshot(learner)
-    learner._descend(learner.optimiser, learner.networks.objective.generator_terms(batch, made, adversaries=True))
+    learner._optimizer_step(
+        learner.optimiser, learner.networks.objective.generator_terms(batch, made, adversaries=True)
+    )
     assert changed(before, learner) == {"generator", "rollout"}  # the rollout's generator is the generator
     before = snapshot(learner)
-    learner._descend(learner.adversary_optimiser, learner.networks("adversaries", batch, made))
+    learner._optimizer_step(learner.adversary_optimiser, learner.networks("adversaries", batch, made))
     assert changed(before, learner) == {"objective.discriminator", "objective.statistics"}
 
 
@@ -341,12 +344,12 @@ def test_the_statistics_network_starts_with_the_generators_eyes_and_ears_once(da
         (statistics.audio_encoder.out.weight, generator.audio_encoder.out.weight),
         (statistics.image_encoder.first[0].weight, generator.identity_encoder.first[0].weight),
     ]
-    full = LESSONS[-1]
+    full = STAGES[-1]
     assert not any(torch.equal(*pair) for pair in pairs)
     learner.begin(full, None)
     assert all(torch.equal(*pair) for pair in pairs)
     batch = ClipBatches([open_dataset(data)], MINI.window, MINI.audio_offsets).frames(0, full.batch, full.rollout)
-    learner.learn(Place(full, 0), 0, batch)
+    learner.learn(StageProgress(full, 0), 0, batch)
     learned = statistics.audio_encoder.out.weight.clone()
     learner.begin(full, None)
     assert torch.equal(statistics.audio_encoder.out.weight, learned)
@@ -360,24 +363,24 @@ def test_attention_rates_follow_the_schedule_in_the_full_lesson_alone():
         assert low <= rates.min() <= low + 0.02
         assert high - 0.02 <= rates.max() <= high + 1e-6
         assert starts.float().mean().item() == pytest.approx(FROM_REAL, abs=0.1)
-        assert given.float().mean().item() == pytest.approx(CONFIG.given_lips, abs=0.1)
+        assert given.float().mean().item() == pytest.approx(CONFIG.teacher_forcing, abs=0.1)
     assert learner._drawn(CONFIG.stages[1], 0.75, 10)[0].unique().tolist() == [1.0]
     still = a_learner(replace(CONFIG, attention_schedule=False))
     assert still._drawn(stage, 0.75, 10)[0].unique().tolist() == [1.0]
 
 
 def test_the_learning_rate_warms_up_and_falls_to_a_twentieth():
-    rates = [pace(step / 1000, 1000) for step in range(1001)]
+    rates = [lr_scale(step / 1000, 1000) for step in range(1001)]
     assert rates[0] == pytest.approx(0.01)
     assert max(rates) == pytest.approx(1.0, abs=0.03)
     assert rates.index(max(rates)) == 99
     assert rates[500] == pytest.approx(0.525)
     assert rates[1000] == pytest.approx(0.05)
-    assert pace(0, 1) == 1  # a lesson of one step has no time to warm up
+    assert lr_scale(0, 1) == 1  # a lesson of one step has no time to warm up
 
 
 def test_a_stages_progress_counts_from_its_own_beginning():
-    assert Place(Stage("full", 40, 2), begin=100).progress(110) == 0.25
+    assert StageProgress(Stage("full", 40, 2), begin=100).progress(110) == 0.25
 
 
 def test_two_lessons_of_the_same_kind_stand_in_their_own_places(data, tmp_path):
@@ -397,7 +400,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 from talkface.model.generator import GeneratorConfig
-from talkface.model.presets import Stage, TrainConfig
+from talkface.train.presets import Stage, TrainConfig
 from talkface.train import TrainOptions, train
 torch.set_num_threads(1)
 told = json.loads(sys.argv[1])
@@ -412,7 +415,7 @@ train(TrainOptions((told["data"],), Path(told["out"]), device="cpu", log_steps=1
 def test_two_processes_train_as_one_with_the_joint_batch(data, tmp_path):
     """Same losses and, but for rounding, the same weights: the mean over shares is the mean over the joint batch."""
     shape = replace(MINI, audio_dropout=0.0, landmark_noise=0.0)
-    config = replace(CONFIG, generator=shape, stages=tuple(replace(stage, steps=2) for stage in LESSONS))
+    config = replace(CONFIG, generator=shape, stages=tuple(replace(stage, steps=2) for stage in STAGES))
     train(options(data, tmp_path / "one"), config)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -464,7 +467,7 @@ def test_on_four_clips_the_generated_lips_follow_the_sound(tmp_path):
     for clip in clips:
         real = list(clip.frames())
         generated.append(
-            mouth_distance(real, [f.face for f in speak(generator, Portrait(real[0], clip.lips[0]), clip.mfcc)])
+            mouth_distance(real, [f.face for f in speak(generator, AlignedFace(real[0], clip.lips[0]), clip.mfcc)])
         )
         still.append(mouth_distance(real, [real[0]] * len(real)))
     print(f"LMD {np.mean(generated):.2f} px, still photo {np.mean(still):.2f} px")

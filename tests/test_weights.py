@@ -8,7 +8,7 @@ import pytest
 from talkface.config import ALIGNED_LIPS, MFCC_STEPS, weights_dir
 from talkface.media.windows import SILENCE
 from talkface.model.checkpoint import load_estimator, load_generator
-from talkface.model.speaking import Portrait, speak
+from talkface.model.inference import AlignedFace, speak
 
 NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "vgg16_hed")
 
@@ -32,7 +32,7 @@ def generator():
 @pytest.fixture(scope="module")
 def portrait():
     face = np.random.default_rng(0).integers(60, 200, (256, 256, 3), np.uint8)
-    return Portrait(face, np.array(ALIGNED_LIPS, np.float32))
+    return AlignedFace(face, np.array(ALIGNED_LIPS, np.float32))
 
 
 def test_the_bundled_networks_are_of_one_shape(generator):

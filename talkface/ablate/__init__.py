@@ -24,8 +24,8 @@ from talkface.ablate.table import write_table
 from talkface.data.reader import ClipDataset
 from talkface.data.shards import write_json
 from talkface.files import make_folder
-from talkface.model.presets import ABLATIONS, TrainConfig, ablated
 from talkface.train import Diverged, Step, TrainOptions, train
+from talkface.train.presets import ABLATIONS, TrainConfig, ablated
 
 __all__ = ["AblateOptions", "Evaluate", "ablate"]
 

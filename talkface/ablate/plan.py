@@ -13,8 +13,8 @@ from pathlib import Path
 from talkface.data.shards import write_json
 from talkface.errors import TalkfaceError
 from talkface.files import make_folder
-from talkface.model.presets import TrainConfig, scaled
 from talkface.train import TrainOptions, train
+from talkface.train.presets import TrainConfig, scaled
 
 PROBE = 8  # steps of each lesson that are timed; the first ones warm up and do not count
 WARM = 3

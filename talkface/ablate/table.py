@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 
 from talkface.data.shards import write_bytes, write_json
-from talkface.model.presets import PAPER_NAMES, PAPER_TABLE_3, TrainConfig
+from talkface.train.presets import PAPER_NAMES, PAPER_TABLE_3, TrainConfig
 
 PAPER_COLUMNS = ("paper_psnr", "paper_ssim", "paper_lmd")
 NOTE = (

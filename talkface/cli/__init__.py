@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from talkface import __version__, console
+from talkface import console
+from talkface._version import __version__
 from talkface.cli import study
 from talkface.cli.ablate import ablate
 from talkface.cli.data import preprocess, visemes

@@ -49,9 +49,9 @@ def ablate(
     from talkface.ablate import ablate as run
     from talkface.data.reader import open_dataset
     from talkface.evaluate import EvalConfig, evaluate
-    from talkface.model.presets import ABLATIONS
-    from talkface.model.presets import preset as named
     from talkface.train import TrainOptions
+    from talkface.train.presets import ABLATIONS
+    from talkface.train.presets import preset as named
 
     unknown = [row for row in rows or () if row not in ABLATIONS]
     if unknown:

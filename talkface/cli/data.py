@@ -87,7 +87,7 @@ def visemes(
     quiet: QUIET = False,
 ) -> None:
     """Make synthetic speech that knows its mouth shapes, for the first stage of train. Needs eSpeak NG's library."""
-    from talkface.visemes import VisemeConfig, make_visemes
+    from talkface.preprocess.synthetic import VisemeConfig, make_visemes
 
     with console.progress("Speaking", "utterances", quiet=quiet) as on_step:
         made = make_visemes(VisemeConfig(utterances, seed, out), on_step)

@@ -46,7 +46,7 @@ def render(
 
     An existing video of that name is replaced when the new one is complete. Names that begin with a dash go after --.
     """
-    from talkface.render import render as make
+    from talkface.rendering import render as make
 
     with console.progress("Rendering", quiet=quiet) as on_step:
         report = make(

@@ -59,7 +59,7 @@ def tally(
     """Count the answers to a study: what share of people chose which method."""
     import json as format_json
 
-    from talkface.files import replacing
+    from talkface.files import atomic_write
     from talkface.study import tally as count
 
     result = count(answers)
@@ -68,5 +68,5 @@ def tally(
     for name, reason in result.dropped.items():
         console.say(f"Not counted: {name}: {reason}", quiet=quiet)
     if json is not None:
-        with replacing(json) as beside:
+        with atomic_write(json) as beside:
             beside.write_text(format_json.dumps(result.as_json(), indent=2) + "\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from talkface import console
 from talkface.cli.options import DEVICE, QUIET, assigned, commas
 
 if TYPE_CHECKING:
-    from talkface.model.presets import TrainConfig
+    from talkface.train.presets import TrainConfig
 
 
 def train(
@@ -63,10 +63,10 @@ def train(
 
     To resume, run the same command again. On several GPUs: torchrun --nproc-per-node N -m talkface train ...
     """
-    from talkface.model.presets import preset as named
-    from talkface.model.presets import scaled
     from talkface.train import TrainOptions
     from talkface.train import train as run
+    from talkface.train.presets import preset as named
+    from talkface.train.presets import scaled
 
     config = scaled(configured(named(preset), lessons, [f"seed={seed}", *(set_ or [])]), steps_scale)
     options = TrainOptions(

@@ -12,7 +12,7 @@ GRAY = (0.299, 0.587, 0.114)
 
 def as_float(batch: FrameBatch) -> FrameBatch:
     """Pictures from uint8 to float32 in [0, 1]."""
-    for name in ("photo", "before", "frames"):
+    for name in ("identity_frame", "previous_frame", "frames"):
         setattr(batch, name, getattr(batch, name).float().div_(255))
     return batch
 
@@ -23,16 +23,16 @@ def recolour(batch: FrameBatch, part: tuple[int, int] = ALONE) -> FrameBatch:
     Args:
         part: this process's rank and how many share the batch; the draws are those of the joint batch.
     """
-    mine = _Share(len(batch.photo), part)
+    mine = _Share(len(batch.identity_frame), part)
     saturation = mine.uniform(0.6, 1.3, 1, 1)
     saturation[mine.of(torch.rand(mine.all)) < 0.1] = 0
     matrix = saturation * torch.eye(3) + (1 - saturation) * torch.tensor(GRAY).expand(3, 3)
     balance = mine.uniform(0.85, 1.15, 3, 1)
     balance[saturation.flatten() == 0] = 1
     contrast = mine.uniform(0.7, 1.2, 1, 1)
-    matrix = (matrix * balance * contrast).to(batch.photo.device)
-    shift = (0.5 * (1 - contrast[:, :, 0]) + mine.uniform(-0.12, 0.12, 1)).to(batch.photo.device)
-    for name in ("photo", "before", "frames"):
+    matrix = (matrix * balance * contrast).to(batch.identity_frame.device)
+    shift = (0.5 * (1 - contrast[:, :, 0]) + mine.uniform(-0.12, 0.12, 1)).to(batch.identity_frame.device)
+    for name in ("identity_frame", "previous_frame", "frames"):
         picture = getattr(batch, name)
         flat = picture.reshape(len(picture), -1, 3, picture.shape[-2] * picture.shape[-1])
         moved = matrix[:, None] @ flat + shift[:, None, None]

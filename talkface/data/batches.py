@@ -24,7 +24,7 @@ from talkface.errors import TalkfaceError
 # A mirrored face: lip point i of either ring of 20 becomes point (10 - i) mod 20.
 MIRRORED_RING = (10 - np.arange(20)) % 20
 MIRRORED_LIPS = np.concatenate([MIRRORED_RING, 20 + MIRRORED_RING])
-MOST_SPOKEN = 20_000  # clips whose sound is kept in memory for the lesson "sound": six hours of LRW
+MAX_AUDIO_CLIPS = 20_000  # clips whose sound is kept in memory for the lesson "sound": six hours of LRW
 ALONE = (0, 1)  # rank and number of the processes that share a batch
 
 
@@ -43,19 +43,19 @@ class Clips(Protocol):
 class FrameBatch:
     """Sequences of consecutive frames with a photo of the same person. Pictures uint8 until `augment` has them."""
 
-    photo: Tensor
+    identity_frame: Tensor
     """(B, 3, S, S) another moment of the clip."""
-    before: Tensor
+    previous_frame: Tensor
     """(B, 3, S, S) the real frame before the sequence."""
     frames: Tensor
     """(B, K, 3, S, S)."""
     windows: Tensor
     """(B, K, C, 20, 13) MFCC windows."""
-    photo_lips: Tensor
+    identity_lips: Tensor
     """(B, 40, 2) px of the aligned face."""
     lips: Tensor
     """(B, K, 40, 2) px of the aligned face."""
-    mean_lips: Tensor
+    clip_mean_lips: Tensor
     """(B, 40, 2) mean over the clip, px."""
 
     def to(self, device: torch.device) -> FrameBatch:
@@ -71,7 +71,7 @@ class SoundBatch(NamedTuple):
     """(B, C, 20, 13)."""
     lips: Tensor
     """(B, 40, 2) px of the aligned face."""
-    mean_lips: Tensor
+    clip_mean_lips: Tensor
     """(B, 40, 2) mean over the clip, px."""
 
 
@@ -81,7 +81,7 @@ def context_windows(mfcc: np.ndarray, frames: np.ndarray, offsets: Sequence[int]
     return mfcc[around.clip(0, len(mfcc) - 1)]
 
 
-class Speech(NamedTuple):
+class SpokenClips(NamedTuple):
     """Sound and lips of clips, side by side."""
 
     clips: np.ndarray
@@ -92,7 +92,7 @@ class Speech(NamedTuple):
     """(N, 20, 13)."""
     lips: np.ndarray
     """(N, 40, 2) px of the aligned face."""
-    mean_lips: np.ndarray
+    clip_mean_lips: np.ndarray
     """(clips, 40, 2) px, over each clip."""
 
 
@@ -100,8 +100,8 @@ class Draw(NamedTuple):
     """One sequence as drawn: which clip, and which frames of it."""
 
     clip: int
-    photo: int
-    before: int
+    identity: int
+    previous: int
     frames: np.ndarray
     mirrored: bool
 
@@ -144,7 +144,7 @@ class ClipBatches:
         weight = np.array([counts[s] ** -0.5 for s in speakers])
         self.weight = weight / weight.sum()
         self.pool = ThreadPoolExecutor(max(workers, 1))
-        self.speech: Speech | None = None
+        self.speech: SpokenClips | None = None
         self.pictures: Tensor | None = None
 
     def frames(self, step: int, batch: int, rollout: int, part: tuple[int, int] = ALONE) -> FrameBatch:
@@ -160,7 +160,7 @@ class ClipBatches:
     def sound(self, step: int, batch: int) -> SoundBatch:
         """`batch` single frames' windows and lips for one step of the audio encoder."""
         if self.speech is None:
-            self.speech = self._spoken(self._some_clips())
+            self.speech = self._read_audio(self._some_clips())
         speech, random = self.speech, np.random.default_rng((self.seed, 2, step))
         weight = self.weight[speech.clips]
         chosen = random.choice(len(speech.clips), batch, p=weight / weight.sum())
@@ -169,7 +169,7 @@ class ClipBatches:
         around = frame[:, None] + self.offsets
         start = speech.start[chosen]
         windows = speech.mfcc[start[:, None] + around.clip(0, length[:, None] - 1)]
-        lips = np.stack([speech.lips[start + frame], speech.mean_lips[chosen]])
+        lips = np.stack([speech.lips[start + frame], speech.clip_mean_lips[chosen]])
         if self.mirror:
             lips = np.where(random.random(batch)[:, None, None] < 0.5, mirrored_lips(lips), lips)
         return SoundBatch(*map(torch.from_numpy, (windows, *lips)))
@@ -180,7 +180,7 @@ class ClipBatches:
 
     def keep_in_memory(self, device: torch.device) -> None:
         """Decodes every clip once into one uint8 tensor on `device`, from which batches are gathered from now on."""
-        self.speech = self._spoken(np.arange(len(self.where)))
+        self.speech = self._read_audio(np.arange(len(self.where)))
         side = self.window[2]
         self.pictures = torch.empty(int(self.lengths.sum()), 3, side, side, dtype=torch.uint8, device=device)
         decoded = self.pool.map(
@@ -208,15 +208,22 @@ class ClipBatches:
     def _decoded(self, draw: Draw) -> tuple[np.ndarray, ...]:
         """The fields of a FrameBatch for one sequence, read from disk."""
         clip = self._clip(draw.clip)
-        pictures = [self._window(clip.frame(int(i))) for i in (draw.photo, draw.before, *draw.frames)]
+        pictures = [self._window(clip.frame(int(i))) for i in (draw.identity, draw.previous, *draw.frames)]
         lips = clip.lips.astype(np.float32)
-        heard = context_windows(clip.mfcc, draw.frames, self.offsets), lips[draw.photo], lips[draw.frames], lips.mean(0)
+        heard = (
+            context_windows(clip.mfcc, draw.frames, self.offsets),
+            lips[draw.identity],
+            lips[draw.frames],
+            lips.mean(0),
+        )
         row = (pictures[0], pictures[1], np.stack(pictures[2:]), *heard)
         return mirrored(row) if draw.mirrored else row
 
     def _gathered(self, draws: list[Draw]) -> FrameBatch:
         """The same from memory, pictures on its device."""
-        rows = torch.from_numpy(np.stack([self.speech.start[d.clip] + (d.photo, d.before, *d.frames) for d in draws]))
+        rows = torch.from_numpy(
+            np.stack([self.speech.start[d.clip] + (d.identity, d.previous, *d.frames) for d in draws])
+        )
         flipped = torch.tensor([d.mirrored for d in draws], device=self.pictures.device)[:, None, None, None, None]
         pictures = self.pictures[rows.to(self.pictures.device)]
         pictures = torch.where(flipped, pictures.flip(-1), pictures)
@@ -229,7 +236,7 @@ class ClipBatches:
         of_clip = slice(start, start + self.lengths[draw.clip])
         windows = context_windows(speech.mfcc[of_clip], draw.frames, self.offsets)
         lips = speech.lips[of_clip]
-        points = (lips[draw.photo], lips[draw.frames], speech.mean_lips[draw.clip])
+        points = (lips[draw.identity], lips[draw.frames], speech.clip_mean_lips[draw.clip])
         return windows, *(map(mirrored_lips, points) if draw.mirrored else points)
 
     def _window(self, face: np.ndarray) -> np.ndarray:
@@ -237,13 +244,13 @@ class ClipBatches:
         return np.ascontiguousarray(face[top : top + side, left : left + side].transpose(2, 0, 1))
 
     def _some_clips(self) -> np.ndarray:
-        """All clips, or MOST_SPOKEN of them."""
+        """All clips, or MAX_AUDIO_CLIPS of them."""
         count = len(self.where)
-        if count <= MOST_SPOKEN:
+        if count <= MAX_AUDIO_CLIPS:
             return np.arange(count)
-        return np.sort(np.random.default_rng((self.seed, 4)).choice(count, MOST_SPOKEN, replace=False))
+        return np.sort(np.random.default_rng((self.seed, 4)).choice(count, MAX_AUDIO_CLIPS, replace=False))
 
-    def _spoken(self, clips: np.ndarray) -> Speech:
+    def _read_audio(self, clips: np.ndarray) -> SpokenClips:
         """Sound and lips of these clips, read from disk."""
         mfcc, lips, means = [], [], []
         for clip in self.pool.map(self._clip, clips):
@@ -251,7 +258,9 @@ class ClipBatches:
             lips.append(clip.lips.astype(np.float32))
             means.append(lips[-1].mean(0))
         lengths = self.lengths[clips]
-        return Speech(clips, np.cumsum(lengths) - lengths, np.concatenate(mfcc), np.concatenate(lips), np.stack(means))
+        return SpokenClips(
+            clips, np.cumsum(lengths) - lengths, np.concatenate(mfcc), np.concatenate(lips), np.stack(means)
+        )
 
 
 def mirrored(row: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:

@@ -98,7 +98,7 @@ def open_dataset(name_or_dir: str | Path, split: str | None = None) -> ClipDatas
     return ClipDataset(root, chosen)
 
 
-def spread(count: int, wanted: int) -> list[int]:
+def evenly_spaced(count: int, wanted: int) -> list[int]:
     """At most `wanted` of the numbers below `count`, evenly spread, the first and the last among them."""
     return np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from talkface.data.clip import Clip, pack
 from talkface.errors import TalkfaceError
-from talkface.files import make_folder, refusals_of, replacing
+from talkface.files import atomic_write, make_folder, os_errors_as_user_errors
 
 FORMAT = 1
 SHARDS = "shards"
@@ -45,14 +45,14 @@ class ShardWriter:
         folder = Path(root) / SHARDS
         make_folder(folder)
         self.tar_path, self.index_path = folder / f"{stem}.tar", folder / f"{stem}.jsonl"
-        with refusals_of(self.tar_path):
+        with os_errors_as_user_errors(self.tar_path):
             for stale in folder.glob(f".{stem}.*.part*"):
                 stale.unlink(missing_ok=True)
         self._lines: list[dict] = []
 
     def __enter__(self) -> ShardWriter:
         with ExitStack() as stack:
-            beside = stack.enter_context(replacing(self.tar_path))
+            beside = stack.enter_context(atomic_write(self.tar_path))
             self._file = stack.enter_context(beside.open("wb"))
             self._tar = stack.enter_context(tarfile.open(fileobj=self._file, mode="w", format=tarfile.PAX_FORMAT))
             self._stack = stack.pop_all()
@@ -89,7 +89,7 @@ def write_bytes(path: Path, data: bytes) -> None:
     Raises:
         TalkfaceError: it cannot be written there, as on a full disk.
     """
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(data)
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from talkface.config import MFCC_STEPS, data_root
 from talkface.errors import TalkfaceError
-from talkface.files import make_folder, replacing
+from talkface.files import atomic_write, make_folder
 
 # Class names, and the IPA symbols in each.
 # ruff: noqa: RUF001 (some of them look like Latin letters)
@@ -41,7 +41,7 @@ def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: n
         TalkfaceError: it cannot be written there, as on a full disk.
     """
     make_folder(folder)
-    with replacing(folder / FILE) as beside:
+    with atomic_write(folder / FILE) as beside:
         np.savez(beside, steps=steps.astype(np.float16), labels=labels.astype(np.uint8), lengths=lengths)
 
 

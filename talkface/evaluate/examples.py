@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from talkface.data.reader import ClipDataset
+from talkface.evaluate.conditions import identity_face, spoken, tile_windows
 from talkface.evaluate.config import EvalConfig
-from talkface.evaluate.rows import fit_windows, identity_portrait, spoken
 from talkface.evaluate.score import RowFrames, Scorer
 from talkface.face.find import FaceFinder
 from talkface.model.generator import Generator
@@ -67,11 +67,11 @@ def of_data_set(
 ) -> Example:
     """Clip `number` with a row for each generator, and one for the first generator with the sound of clip `donor`."""
     clip = clips[number]
-    portrait = identity_portrait(clip, config.identity, config.seed + number)
+    portrait = identity_face(clip, config.identity, config.seed + number)
     device: torch.device | str = scorer.device
     rows = {name: spoken(one, portrait, clip.mfcc, device) for name, one in generators.items()}
     if donor is not None:
-        wrong = fit_windows(clips[donor].mfcc, len(clip))
+        wrong = tile_windows(clips[donor].mfcc, len(clip))
         rows["wrong_sound"] = spoken(next(iter(generators.values())), portrait, wrong, device)
     return look(clip.name, clip.frames(), rows, clip.mfcc_steps, scorer)
 

@@ -16,13 +16,13 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
 from talkface.config import FPS, STEPS_PER_SECOND
-from talkface.data.reader import ClipDataset, spread
+from talkface.data.reader import ClipDataset, evenly_spaced
+from talkface.evaluate.conditions import mismatched_audio
 from talkface.evaluate.config import EvalConfig
 from talkface.evaluate.examples import Example, mouth_scorer, of_data_set, of_videos
 from talkface.evaluate.report import Report
-from talkface.evaluate.rows import wrong_sounds
 from talkface.evaluate.score import Scorer
-from talkface.files import make_folder, replacing
+from talkface.files import atomic_write, make_folder
 from talkface.metrics.sync import mel_decibels
 from talkface.model.checkpoint import load_generator
 from talkface.model.generator import Generator
@@ -45,9 +45,9 @@ def draw_dataset(
     generator = generator or load_generator(config.weights, scorer.device)
     names = distinct_names(config.ablation, taken=("real", "model"))
     ablated = {name: load_generator(path, scorer.device) for name, path in zip(names, config.ablation, strict=True)}
-    donors = wrong_sounds(clips.clip_speakers, config.seed)
+    donors = mismatched_audio(clips.clip_speakers, config.seed)
     examples = []
-    for number in spread(len(clips), EXAMPLES):
+    for number in evenly_spaced(len(clips), EXAMPLES):
         donor = donors[number] if donors[number] != number else None
         example = of_data_set(config, clips, number, {"model": generator}, donor, scorer)
         examples.append(_without_frames(draw_example(folder, example)))
@@ -62,7 +62,7 @@ def draw_videos(folder: Path, pairs: list[tuple[Path, Path]], scorer: Scorer, re
     """Strips, curves and landmark distance of pairs of videos."""
     make_folder(folder)
     scorer = mouth_scorer(scorer)
-    chosen = [pairs[number] for number in spread(len(pairs), EXAMPLES)]
+    chosen = [pairs[number] for number in evenly_spaced(len(pairs), EXAMPLES)]
     names = distinct_names([fake for _, fake in chosen])
     found = (of_videos(name, real, fake, scorer) for name, (real, fake) in zip(names, chosen, strict=True))
     examples = [_without_frames(draw_example(folder, example)) for example in found]
@@ -91,7 +91,7 @@ def draw_example(folder: Path, example: Example) -> Example:
 
 def strip(example: Example) -> Image.Image:
     """Frames of each row below each other at the same moments, as the paper's Fig. 5."""
-    moments = spread(len(example.frames["real"]), COLUMNS)
+    moments = evenly_spaced(len(example.frames["real"]), COLUMNS)
     side = example.frames["real"].shape[1]
     sheet = Image.new("RGB", (MARGIN + len(moments) * (side + GAP), LINE + len(example.frames) * (side + GAP)), "white")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(16)
@@ -186,7 +186,7 @@ def _thumbnails(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Two arrays (2, clips, frames, 48, 48): whole frames and mouths, of the real and of the generated clips."""
     found: dict[str, list] = {"real": [], "model": []}
-    for number in spread(len(clips), SCATTERED):
+    for number in evenly_spaced(len(clips), SCATTERED):
         example = of_data_set(config, clips, number, {"model": generator}, None, scorer)
         moments = np.linspace(0, len(example.frames["real"]) - 1, PER_CLIP).round().astype(int)
         for name, kept in found.items():
@@ -207,12 +207,12 @@ def _without_frames(example: Example) -> Example:
 
 
 def _save_strip(path: Path, example: Example) -> None:
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         strip(example).save(beside)
 
 
 def _save(figure: Figure, path: Path) -> None:
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         figure.savefig(beside, dpi=130)
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from talkface.evaluate.columns import DEFINITIONS, DETECTOR, DIFFERS, Column, columns_of
+from talkface.evaluate.metrics_table import DEFINITIONS, DETECTOR, DIFFERS, Column, columns_of
 from talkface.evaluate.score import ClipScore
-from talkface.files import replacing
+from talkface.files import atomic_write
 from talkface.metrics.bootstrap import interval
 
 DECIMALS = 6  # of the JSON: below what differs between machines for the pictures, far below what is printed
@@ -103,7 +103,7 @@ class Report:
         Raises:
             TalkfaceError: it cannot be written there.
         """
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_text(json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def _count(self, what: str) -> int:
@@ -124,7 +124,7 @@ class Report:
 def clip_table(path: Path | None, metrics: tuple[str, ...]) -> Iterator:
     """A function that adds a line to the CSV for each ClipScore; one that does nothing where `path` is None."""
     columns = columns_of(metrics)
-    with replacing(path) if path else nullcontext() as beside:
+    with atomic_write(path) if path else nullcontext() as beside:
         if beside is None:
             yield lambda score: None
             return

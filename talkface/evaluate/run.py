@@ -14,16 +14,16 @@ from tempfile import TemporaryFile
 import torch
 
 from talkface.config import data_root, weights_dir
-from talkface.data.reader import ClipDataset, open_dataset, spread
+from talkface.data.reader import ClipDataset, evenly_spaced, open_dataset
 from talkface.device import cores, pick_device
 from talkface.errors import TalkfaceError
-from talkface.evaluate.columns import paper_row
+from talkface.evaluate.conditions import identity_face, mismatched_audio, row_frames, tile_windows
 from talkface.evaluate.config import EvalConfig
+from talkface.evaluate.metrics_table import paper_row
 from talkface.evaluate.report import Report, clip_table
-from talkface.evaluate.rows import fit_windows, identity_portrait, row_frames, wrong_sounds
 from talkface.evaluate.score import LANDMARK_METRICS, ClipScore, Scorer
 from talkface.face.find import FaceFinder
-from talkface.files import refusals_of
+from talkface.files import os_errors_as_user_errors
 from talkface.model.checkpoint import load_estimator, load_generator, weights_hash
 from talkface.model.generator import Generator
 
@@ -115,7 +115,7 @@ def open_clips(config: EvalConfig, on_note: OnNote) -> tuple[str, ClipDataset]:
         on_note(f"--data is not given: {name}, split {config.split}.")
     clips = open_dataset(name, config.split)
     if config.limit is not None and config.limit < len(clips):
-        clips = clips.select(spread(len(clips), config.limit))
+        clips = clips.select(evenly_spaced(len(clips), config.limit))
     return Path(name).resolve().name, clips
 
 
@@ -129,7 +129,7 @@ class _Run:
 
     def scores(self, on_step: OnStep) -> list[ClipScore]:
         """Of every clip and row, in the clips' order; also written to the CSV."""
-        donors = wrong_sounds(self.clips.clip_speakers, self.config.seed)
+        donors = mismatched_audio(self.clips.clip_speakers, self.config.seed)
         total, done, found = sum(self.clips.lengths), 0, []
         with clip_table(self.config.csv, self.scorer.metrics) as add_line, one_thread_each(self.workers) as pool:
             for scores in in_order(pool, self._score_clip, list(enumerate(donors)), 2 * self.workers):
@@ -149,8 +149,8 @@ class _Run:
         clip, config = self.clips[number], self.config
         windows, wrong = clip.mfcc, None
         if "wrong_sound" in config.rows and donor != number:
-            wrong = fit_windows(self.clips[donor].mfcc, len(clip))
-        portrait = identity_portrait(clip, config.identity, config.seed + number)
+            wrong = tile_windows(self.clips[donor].mfcc, len(clip))
+        portrait = identity_face(clip, config.identity, config.seed + number)
         rows = row_frames(config.rows, self.generator, portrait, windows, wrong, self.device)
         return self.scorer.score(clip.name, clip.speaker, clip.frames(), rows, windows)
 
@@ -185,13 +185,13 @@ def check_outputs(config: EvalConfig) -> None:
     """Raises TalkfaceError at once, not after the work, where a file or pictures are wanted and cannot be written."""
     for path in filter(None, (config.json, config.csv)):
         target = Path(path).absolute()
-        with refusals_of(target), TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
+        with os_errors_as_user_errors(target), TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
             if stat.S_ISDIR(target.stat().st_mode):
                 raise TalkfaceError(f"{target} is a folder; the result needs a file name.", "Name a file in it.")
     if config.figures is None:
         return
     folder = Path(config.figures).absolute()
-    with refusals_of(folder), TemporaryFile(dir=next(f for f in (folder, *folder.parents) if f.exists())):
+    with os_errors_as_user_errors(folder), TemporaryFile(dir=next(f for f in (folder, *folder.parents) if f.exists())):
         pass
     try:
         import matplotlib  # noqa: F401 (only whether it is there)

@@ -24,7 +24,7 @@ from talkface.metrics.psnr import psnr, psnr_lineage
 from talkface.metrics.ssim import ssim
 from talkface.metrics.sync import lag_sums
 from talkface.model.amie import StatisticsNetwork
-from talkface.model.speaking import with_context
+from talkface.model.inference import with_audio_context
 
 BLOCK = 32  # frames scored together
 PICTURE_METRICS = {"psnr": psnr, "psnr_lineage": psnr_lineage, "ssim": ssim}
@@ -163,7 +163,7 @@ class Scorer:
     def _encode_sound(self, windows: np.ndarray | None) -> np.ndarray | None:
         if "mi" not in self.metrics or windows is None:
             return None
-        stream, encoded = with_context(windows, self.estimator.config.audio_offsets), []
+        stream, encoded = with_audio_context(windows, self.estimator.config.audio_offsets), []
         while block := list(islice(stream, 256)):
             encoded.append(self.estimator.audio_encoder(torch.from_numpy(np.stack(block)).to(self.device)).cpu())
         return torch.cat(encoded).numpy()

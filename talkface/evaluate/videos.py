@@ -25,7 +25,7 @@ from talkface.evaluate.score import ClipScore, RowFrames, Scorer
 from talkface.face.align import apply, fit_transform, smooth_transforms, warp
 from talkface.face.find import FaceFinder
 from talkface.face.landmarks import eye_centres
-from talkface.files import existing_file
+from talkface.files import require_file
 from talkface.media.audio import load_speech, mfcc_windows, speech_energy
 from talkface.media.ffmpeg import file_url, start
 from talkface.media.video import probe, read_frames
@@ -90,7 +90,7 @@ def read_pairs(path: Path) -> list[tuple[Path, Path]]:
         TalkfaceError: there is no such file, it has no pairs, or a line has not two cells.
     """
     pairs = []
-    with existing_file(path, "a CSV of pairs").open(newline="", encoding="utf-8-sig") as file:
+    with require_file(path, "a CSV of pairs").open(newline="", encoding="utf-8-sig") as file:
         for number, line in enumerate(csv.reader(file), 1):
             cells = [cell.strip() for cell in line]
             if not any(cells) or (number == 1 and [c.lower() for c in cells[:2]] == ["real", "fake"]):
@@ -132,7 +132,7 @@ def track(path: Path, finder: FaceFinder) -> Tracked:
     Raises:
         TalkfaceError: it cannot be read, or has no face in any frame.
     """
-    path = existing_file(path, "a video")
+    path = require_file(path, "a video")
     size, fits, eyes = (0, 0), [], []
     nothing = np.full((2, 3), np.nan), np.full((2, 2), np.nan)
     sizes: list[tuple[int, int]] = []

@@ -27,8 +27,8 @@ from talkface.config import (
     STEPS_PER_SECOND,
 )
 from talkface.errors import TalkfaceError
-from talkface.files import existing_file
-from talkface.media.ffmpeg import NO_STREAM, Running, channel_count, file_url, start
+from talkface.files import require_file
+from talkface.media.ffmpeg import NO_STREAM, FFmpegProcess, channel_count, file_url, start
 from talkface.media.timing import frame_count
 from talkface.media.windows import CEILING, FLOOR, MFCC_SCALE, SILENCE, iterate_windows, mfcc_windows
 
@@ -98,12 +98,14 @@ def load_speech(path: str | Path) -> Speech:
         NoSound: there is none in it.
         TalkfaceError: no such file, or it cannot be decoded.
     """
-    bands, samples, said = _listen(path, SPEECH_RATE, MFCC_FFT, MFCC_HOP, lambda piece: _decibels(mel_power(piece)))
-    sample_rate, channels = _recorded_as(said)
+    bands, samples, stderr_lines = _listen(
+        path, SPEECH_RATE, MFCC_FFT, MFCC_HOP, lambda piece: _decibels(mel_power(piece))
+    )
+    sample_rate, channels = _recorded_as(stderr_lines)
     level = speech_level(np.concatenate([piece.max(axis=1) for piece in bands]))
     for index, piece in enumerate(bands):  # in place, so that an hour is not held twice
         bands[index] = _coefficients(_levelled(piece, level))
-    duration = _exact_duration(said, sample_rate, samples)
+    duration = _exact_duration(stderr_lines, sample_rate, samples)
     return Speech(np.concatenate(bands), duration, level, Path(path), sample_rate, channels)
 
 
@@ -174,14 +176,14 @@ def _listen(
     path: str | Path, rate: int, fft: int, hop: int, analyse: Callable[[np.ndarray], np.ndarray]
 ) -> tuple[list[np.ndarray], int, list[str]]:
     """Decode and `analyse` piece by piece: the results, the samples decoded at `rate`, and what ffmpeg said."""
-    source = existing_file(path, "a recording")
-    results, samples, said = _decode(source, KEEP_TIME + FROM_ZERO, rate, fft, hop, analyse)
-    if len(_sample_counts(said)) > 1:
+    source = require_file(path, "a recording")
+    results, samples, stderr_lines = _decode(source, KEEP_TIME + FROM_ZERO, rate, fft, hop, analyse)
+    if len(_sample_counts(stderr_lines)) > 1:
         # Where the format changes on the way (joined mp3 files), ffmpeg starts its filters anew, and each start would
         # put silence in place of all that came before.
-        results, samples, said = _decode(source, KEEP_TIME, rate, fft, hop, analyse)
-    _check_sound(Path(path), samples, said)
-    return results, samples, said
+        results, samples, stderr_lines = _decode(source, KEEP_TIME, rate, fft, hop, analyse)
+    _check_sound(Path(path), samples, stderr_lines)
+    return results, samples, stderr_lines
 
 
 def _decode(
@@ -193,7 +195,7 @@ def _decode(
         nonlocal samples
         for block in blocks:
             samples += len(block)
-            _check_rate(source, decoder.said)  # now, as a header of 1 Hz makes hours of a second
+            _check_rate(source, decoder.stderr_lines)  # now, as a header of 1 Hz makes hours of a second
             yield block
 
     # The resampler is swr, which every ffmpeg has, so that the features do not depend on the ffmpeg at hand.
@@ -201,15 +203,15 @@ def _decode(
     graph = ffmpeg.input(file_url(source)).output("pipe:1", map="0:a:0", af=chain, ac=1, format="f32le")
     with start(graph) as decoder:
         results = [analyse(piece) for piece in _centred(counted(_blocks(decoder)), fft, hop)]
-        if decoder.finish() and not any(NO_STREAM in line for line in decoder.said):
+        if decoder.finish() and not any(NO_STREAM in line for line in decoder.stderr_lines):
             raise TalkfaceError(
                 f"{source.name} cannot be decoded as sound: {decoder.reason()}.",
                 "Play it to check that it is whole, or convert it to wav.",
             )
-        return results, samples, decoder.said
+        return results, samples, decoder.stderr_lines
 
 
-def _blocks(decoder: Running) -> Iterator[np.ndarray]:
+def _blocks(decoder: FFmpegProcess) -> Iterator[np.ndarray]:
     while data := decoder.stdout.read(4 * BLOCK):
         block = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
         yield np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)  # float recordings can hold anything
@@ -232,8 +234,8 @@ def _centred(blocks: Iterable[np.ndarray], fft: int, hop: int) -> Iterator[np.nd
         yield held
 
 
-def _check_sound(path: Path, samples: int, said: list[str]) -> None:
-    if any(NO_STREAM in line for line in said):
+def _check_sound(path: Path, samples: int, stderr_lines: list[str]) -> None:
+    if any(NO_STREAM in line for line in stderr_lines):
         raise NoSound(
             f"{path.name} holds no sound.", "Give a recording of speech: wav, mp3, m4a, flac, ogg, or a video."
         )
@@ -241,11 +243,11 @@ def _check_sound(path: Path, samples: int, said: list[str]) -> None:
         raise NoSound(
             f"{path.name} holds no sound, or less than a hundredth of a second.", "Record or export it again."
         )
-    _check_rate(path, said)
+    _check_rate(path, stderr_lines)
 
 
-def _check_rate(path: Path, said: list[str]) -> None:
-    sample_rate, _ = _recorded_as(said)
+def _check_rate(path: Path, stderr_lines: list[str]) -> None:
+    sample_rate, _ = _recorded_as(stderr_lines)
     if sample_rate < LOWEST_RATE:
         raise TalkfaceError(
             f"{path.name} says that it holds {sample_rate} samples a second; speech needs at least {LOWEST_RATE}.",
@@ -253,23 +255,23 @@ def _check_rate(path: Path, said: list[str]) -> None:
         )
 
 
-def _recorded_as(said: list[str]) -> tuple[int, int]:
+def _recorded_as(stderr_lines: list[str]) -> tuple[int, int]:
     """Sample rate and channels of the decoded stream: the line after "Stream mapping" tells which one it is."""
-    used = next((found[1] for line in said if (found := re.search(r"Stream #(\d+:\d+) -> #0:0", line))), "0:0")
-    for line in said:
+    used = next((found[1] for line in stderr_lines if (found := re.search(r"Stream #(\d+:\d+) -> #0:0", line))), "0:0")
+    for line in stderr_lines:
         found = re.search(rf"Stream #{used}\b.*\bAudio: .*?, (\d+) Hz, ([^,]+)", line)
         if found:
             return int(found[1]), channel_count(found[2])
     return SPEECH_RATE, 1
 
 
-def _exact_duration(said: list[str], sample_rate: int, samples: int) -> float:
+def _exact_duration(stderr_lines: list[str], sample_rate: int, samples: int) -> float:
     """Seconds of sound: from the count of recorded samples, for 5 kHz samples may round a frame too many into being."""
     rough = samples / SPEECH_RATE
-    exact = sum(_sample_counts(said)) / sample_rate
+    exact = sum(_sample_counts(stderr_lines)) / sample_rate
     return exact if abs(exact - rough) < 2 / SPEECH_RATE else rough
 
 
-def _sample_counts(said: list[str]) -> list[float]:
+def _sample_counts(stderr_lines: list[str]) -> list[float]:
     """Samples that went through the decoder's filters, each time that they were set up."""
-    return [float(found[1]) for line in said if (found := re.search(r"Number of samples: ([\d.]+)", line))]
+    return [float(found[1]) for line in stderr_lines if (found := re.search(r"Number of samples: ([\d.]+)", line))]

@@ -61,19 +61,19 @@ def file_url(path: str | Path) -> str:
     return f"file:{Path(path).absolute()}"
 
 
-def start(graph: Any, *, feed: bool = False, answer: bool = True) -> Running:
+def start(graph: Any, *, write_stdin: bool = False, read_stdout: bool = True) -> FFmpegProcess:
     """Start the ffmpeg command that an ffmpeg-python `graph` describes.
 
     Args:
         graph: the output node of ffmpeg-python.
-        feed: whether this process writes ffmpeg's stdin.
-        answer: whether this process reads ffmpeg's stdout.
+        write_stdin: whether this process writes ffmpeg's stdin.
+        read_stdout: whether this process reads ffmpeg's stdout.
     """
     command = ffmpeg.compile(graph, cmd=[ffmpeg_exe(), "-hide_banner", "-nostdin", "-nostats"], overwrite_output=True)
-    return Running(command, feed, answer)
+    return FFmpegProcess(command, write_stdin, read_stdout)
 
 
-class Running:
+class FFmpegProcess:
     """An ffmpeg at work. As a context manager it never outlives its block.
 
     Attributes:
@@ -81,14 +81,14 @@ class Running:
         said: what it has said so far, line by line (the first and the last KEPT_LINES).
     """
 
-    def __init__(self, command: list[str], feed: bool, answer: bool) -> None:
+    def __init__(self, command: list[str], write_stdin: bool, read_stdout: bool) -> None:
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
             # In a session of its own: Ctrl-C reaches us alone, and we decide what becomes of the half-written file.
             self._process = subprocess.Popen(
                 command,
-                stdin=pipe if feed else nothing,
-                stdout=pipe if answer else nothing,
+                stdin=pipe if write_stdin else nothing,
+                stdout=pipe if read_stdout else nothing,
                 stderr=pipe,
                 start_new_session=True,
             )
@@ -112,7 +112,7 @@ class Running:
                 (self._first if len(self._first) < KEPT_LINES else self._last).append(text)
 
     @property
-    def said(self) -> list[str]:
+    def stderr_lines(self) -> list[str]:
         return [*self._first, *self._last]
 
     def finish(self) -> int:
@@ -129,9 +129,9 @@ class Running:
         status = self._process.returncode
         if status is not None and status < 0:
             return f"ffmpeg was ended by {signal.Signals(-status).name}"
-        return failure_reason(self.said) or f"ffmpeg ended with status {status} and no message"
+        return failure_reason(self.stderr_lines) or f"ffmpeg ended with status {status} and no message"
 
-    def __enter__(self) -> Running:
+    def __enter__(self) -> FFmpegProcess:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None):
@@ -162,9 +162,9 @@ def _widen(pipe: IO[bytes] | None) -> None:
             fcntl(pipe, F_SETPIPE_SZ, PIPE_BYTES)
 
 
-def failure_reason(said: list[str]) -> str:
+def failure_reason(stderr_lines: list[str]) -> str:
     """The most telling of what ffmpeg said: what the disk refuses, or else its last complaint that is not generic."""
-    lines = [re.sub(r"^(\[[^\]]*\] ?)+", "", line).strip() for line in said]
+    lines = [re.sub(r"^(\[[^\]]*\] ?)+", "", line).strip() for line in stderr_lines]
     for words in DISK_REFUSES:
         if any(words in line for line in lines):
             return words

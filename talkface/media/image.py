@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageCms, UnidentifiedImageError
 
 from talkface.errors import TalkfaceError
-from talkface.files import existing_file, replacing
+from talkface.files import atomic_write, require_file
 
 __all__ = ["load_photo", "save_png"]
 
@@ -58,7 +58,7 @@ def load_photo(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Raises:
         TalkfaceError: no such file, not a photo, cut off, or too large to be read safely.
     """
-    source = existing_file(path, "a photo")
+    source = require_file(path, "a photo")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow, about sizes that we check and metadata that we do not need
         with _open(source) as picture:
@@ -73,7 +73,7 @@ def save_png(path: str | Path, rgb: np.ndarray) -> None:
     """
     encoded = io.BytesIO()
     Image.fromarray(rgb).save(encoded, "PNG")
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_bytes(encoded.getbuffer())
 
 

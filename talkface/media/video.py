@@ -17,11 +17,11 @@ from types import TracebackType
 import ffmpeg
 import numpy as np
 
-from talkface import __version__
+from talkface._version import __version__
 from talkface.config import FPS
 from talkface.errors import TalkfaceError
-from talkface.files import existing_file, replacing
-from talkface.media.ffmpeg import NO_STREAM, Running, channel_count, file_url, start
+from talkface.files import atomic_write, require_file
+from talkface.media.ffmpeg import NO_STREAM, FFmpegProcess, channel_count, file_url, start
 from talkface.media.timing import exact_rate
 
 __all__ = ["VideoInfo", "VideoWriter", "probe", "read_frames"]
@@ -65,7 +65,7 @@ def probe(path: str | Path) -> VideoInfo:
     Raises:
         TalkfaceError: no such file, no picture in it, or it cannot be decoded.
     """
-    source = existing_file(path, "a video")
+    source = require_file(path, "a video")
     # One stream of one decoded frame tells size and rate as they will be read; copies of all packets tell durations.
     options = {"filter:0": f"trim=end_frame=1,{_square()}", "c:0": "rawvideo", "c:1": "copy", "c:2": "copy"}
     file = ffmpeg.input(file_url(source))
@@ -101,7 +101,7 @@ def read_frames(
     Raises:
         TalkfaceError: no such file, no picture in it, or it cannot be decoded.
     """
-    source = existing_file(path, "a video")
+    source = require_file(path, "a video")
     rate = probe(path).fps if fps is None else exact_rate(fps)
     chain = f"fps=fps={rate.numerator}/{rate.denominator}:start_time=0,{_square(max_size)}"
     graph = ffmpeg.input(file_url(source)).output(
@@ -157,7 +157,7 @@ class VideoWriter:
         self.frames = 0
         self._shape = (height, width, 3)
         self._fps = exact_rate(fps)
-        self._audio = None if audio is None else existing_file(audio, "a recording")
+        self._audio = None if audio is None else require_file(audio, "a recording")
         self._options = {"crf": crf, "preset": preset}
         marks = {name: text.format(version=__version__) for name, text in MARK.items()} if mark else {}
         self._metadata = {**marks, **(metadata or {})}
@@ -165,8 +165,8 @@ class VideoWriter:
     def __enter__(self) -> VideoWriter:
         sound = {} if self._audio is None else _sound_options(self._audio)
         with ExitStack() as stack:
-            beside = stack.enter_context(replacing(self.out))
-            self._encoder = stack.enter_context(start(self._graph(beside, sound), feed=True, answer=False))
+            beside = stack.enter_context(atomic_write(self.out))
+            self._encoder = stack.enter_context(start(self._graph(beside, sound), write_stdin=True, read_stdout=False))
             self._stack = stack.pop_all()
         return self
 
@@ -234,7 +234,7 @@ def _square(max_size: int | None = None) -> str:
     return f"scale=w='max(1,round(iw*sar{shrink}))':h='max(1,round(ih{shrink}))':flags={READ_SCALER},setsar=1"
 
 
-def _skim(skimmer: Running) -> tuple[dict[str, str], dict[int, int], dict[int, int]]:
+def _skim(skimmer: FFmpegProcess) -> tuple[dict[str, str], dict[int, int], dict[int, int]]:
     """Read framecrc's lines: its headers, and for each stream how many packets it has and at which tick they end."""
     headers: dict[str, str] = {}
     packets, ends = {0: 0}, {0: 0}
@@ -250,7 +250,7 @@ def _skim(skimmer: Running) -> tuple[dict[str, str], dict[int, int], dict[int, i
     return headers, packets, ends
 
 
-def _read_ppm(decoder: Running) -> np.ndarray | None:
+def _read_ppm(decoder: FFmpegProcess) -> np.ndarray | None:
     """One picture off the pipe, None at its end. PPM says its own size, in lines: P6, width height, 255."""
     size = decoder.stdout.readline() and decoder.stdout.readline().split()
     if not size or not decoder.stdout.readline():
@@ -260,9 +260,9 @@ def _read_ppm(decoder: Running) -> np.ndarray | None:
     return frame if decoder.stdout.readinto(frame.reshape(-1).data) == frame.nbytes else None
 
 
-def _check_end(decoder: Running, source: Path, frames: int) -> None:
+def _check_end(decoder: FFmpegProcess, source: Path, frames: int) -> None:
     failed = decoder.finish()
-    if any(NO_STREAM in line for line in decoder.said):
+    if any(NO_STREAM in line for line in decoder.stderr_lines):
         raise TalkfaceError(f"{source.name} holds no picture, only sound.", "Give a video: mp4, mpg, mkv, mov, webm.")
     if failed or not frames:
         reason = decoder.reason() if failed else "it holds no frame that is whole"

@@ -28,7 +28,7 @@ def correlation(sums: np.ndarray) -> np.ndarray:
     return pearson(sums[..., 0], sums[..., 1], sums[..., 2])
 
 
-def liveliness(sums: np.ndarray) -> np.ndarray:
+def opening_std_ratio(sums: np.ndarray) -> np.ndarray:
     """How much the second curve moves beside the first, (..., 3) -> (...,): ratio of their standard deviations.
 
     Correlation does not tell a mouth that follows timidly, or trembles, from one that speaks; this does.

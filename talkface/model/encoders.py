@@ -17,10 +17,10 @@ from talkface.config import MFCC_COEFFS, MFCC_STEPS
 
 def conv(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
     """3x3 convolution and leaky ReLU."""
-    return nn.Sequential(lively(nn.Conv2d(inputs, outputs, 3, stride, 1)), nn.LeakyReLU(0.2, inplace=True))
+    return nn.Sequential(kaiming_init(nn.Conv2d(inputs, outputs, 3, stride, 1)), nn.LeakyReLU(0.2, inplace=True))
 
 
-def lively(layer: nn.Conv2d) -> nn.Conv2d:
+def kaiming_init(layer: nn.Conv2d) -> nn.Conv2d:
     """Initial weights that keep the signal's size: PyTorch's own let it fade to a fiftieth over seven layers."""
     nn.init.kaiming_normal_(layer.weight, 0.2)
     nn.init.zeros_(layer.bias)

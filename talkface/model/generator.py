@@ -21,7 +21,7 @@ from torch.nn import functional as F
 from talkface.config import ALIGNED_LIPS
 from talkface.errors import TalkfaceError
 from talkface.model.attention import attend, coarse_mask
-from talkface.model.encoders import AudioEncoder, ImageEncoder, conv, lively
+from talkface.model.encoders import AudioEncoder, ImageEncoder, conv, kaiming_init
 from talkface.model.lipwarp import LipWarp
 
 LIP_POINTS = 40
@@ -104,13 +104,13 @@ class Frame(NamedTuple):
     """(B, 2, S, S) px: the frame at p shows the photo at p + flow(p)."""
 
 
-class Modulated(nn.Module):
+class FiLMResBlock(nn.Module):
     """A residual block whose channels the audio feature scales and shifts (FiLM)."""
 
     def __init__(self, width: int, features: int, normed: bool) -> None:
         super().__init__()
         self.norm = nn.GroupNorm(8, width) if normed else nn.Identity()
-        self.one = lively(nn.Conv2d(width, width, 3, 1, 1))
+        self.one = kaiming_init(nn.Conv2d(width, width, 3, 1, 1))
         self.two = nn.Conv2d(width, width, 3, 1, 1)
         self.film = nn.Linear(features, 2 * width)
         nn.init.zeros_(self.two.weight)
@@ -128,16 +128,16 @@ class Up(nn.Module):
 
     def __init__(self, inputs: int, skips: int, width: int, features: int, normed: bool) -> None:
         super().__init__()
-        self.project = lively(nn.Conv2d(inputs, width, 1))
+        self.project = kaiming_init(nn.Conv2d(inputs, width, 1))
         self.join = conv(width + skips, width)
-        self.refine = Modulated(width, features, normed)
+        self.refine = FiLMResBlock(width, features, normed)
 
     def forward(self, x: Tensor, skips: list[Tensor], audio: Tensor) -> Tensor:
         x = F.interpolate(self.project(x), scale_factor=2, mode="nearest")
         return self.refine(self.join(torch.cat([x, *skips], 1)), audio)
 
 
-class LipCode(nn.Module):
+class LipEmbedding(nn.Module):
     """What the lips are to look like, and how far they have to move from where the photo has them, as one feature."""
 
     def __init__(self, features: int) -> None:
@@ -155,7 +155,7 @@ class LipCode(nn.Module):
         return self.body(torch.cat([lips.flatten(1), (lips - photo_lips).flatten(1)], 1) * 4)
 
 
-class PhotoLips(nn.Module):
+class NeutralLipEstimator(nn.Module):
     """Tells from where the photo's lips are how they differ from the person's mean lips: whether the mouth is open.
 
     Linear in the points: more would learn the few people of the training data by heart.
@@ -213,14 +213,14 @@ class Generator(nn.Module):
         self.image_encoder = ImageEncoder(8 if self.lip_warp else 4, (w0 // 2, w1 // 2, w2 // 2, w3 // 2), fold=2)
         self.audio_encoder = AudioEncoder(config.audio_width, features, len(config.audio_offsets), config.audio_dropout)
         self.lip_head = nn.Linear(features, 2 * LIP_POINTS)
-        self.lip_code = LipCode(features)
+        self.lip_code = LipEmbedding(features)
         self.audio_detail = nn.Linear(features, features)
         coarse = config.window[2] // 16
-        self.photo_lips = PhotoLips(config.landmark_noise)
+        self.photo_lips = NeutralLipEstimator(config.landmark_noise)
         self.place = nn.Parameter(torch.zeros(1, w3, coarse, coarse))
-        self.merge = lively(nn.Conv2d(w3 + w3 // 2 + 64, w3, 1))
+        self.merge = kaiming_init(nn.Conv2d(w3 + w3 // 2 + 64, w3, 1))
         self.audio_map = nn.Linear(features, 64)
-        self.bottleneck = nn.ModuleList(Modulated(w3, features, normed=True) for _ in range(2))
+        self.bottleneck = nn.ModuleList(FiLMResBlock(w3, features, normed=True) for _ in range(2))
         self.up2 = Up(w3, w2 + w2 // 2, w2, features, normed=True)
         self.up1 = Up(w2, w1 + w1 // 2, w1, features, normed=False)
         self.up0 = Up(w1, w0 + w0 // 2, w0, features, normed=False)

@@ -22,10 +22,10 @@ from talkface.errors import TalkfaceError
 from talkface.files import make_folder
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.preprocess.gates import Gates
-from talkface.preprocess.local import run_local
-from talkface.preprocess.plan import Unit, parse_part, part_of, units_to_do
+from talkface.preprocess.local_engine import run_local
+from talkface.preprocess.plan import ShardSpec, parse_part, part_of, shards_to_do
 from talkface.preprocess.summary import CONTACT_SHEET, Summary, summarise
-from talkface.preprocess.work import Job, Progress
+from talkface.preprocess.worker import Progress, RunSpec
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,17 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
         sources = [s for split in SPLITS for s in [s for s in sources if s.split == split][: config.limit]]
     name = config.name or (config.data if config.data != "folder" else config.source.resolve().name)
     root = Path(config.out) if config.out else data_root() / name
-    everything = units_to_do(sources, root, config.clips_per_shard)
+    everything = shards_to_do(sources, root, config.clips_per_shard)
     units = part_of(everything, part)
     total, done, begun = _videos(units), {}, time.monotonic()
 
-    def tell(progress: Progress) -> None:
+    def report(progress: Progress) -> None:
         if progress.frames is not None:
             done[progress.name] = progress.frames
             on_step(len(done), total)
 
     try:
-        workers = _engine(config.engine)(units, Job(root, name, config.gates), config.workers, tell)
+        workers = _engine(config.engine)(units, RunSpec(root, name, config.gates), config.workers, report)
     except BaseException:
         # What there is can be looked at, and read. What ended the run must be told, not what ends this.
         with suppress(Exception):
@@ -148,7 +148,7 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
     return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, _videos(everything) - total)
 
 
-def _videos(units: list[Unit]) -> int:
+def _videos(units: list[ShardSpec]) -> int:
     return sum(len(unit.sources) for unit in units)
 
 
@@ -169,12 +169,12 @@ def _check(config: PreprocessConfig) -> None:
             raise TalkfaceError(f"--{flag} {value} is too small.", f"Give at least {least}.")
 
 
-def _engine(name: str) -> Callable[[list[Unit], Job, int, Callable[[Progress], None]], int]:
+def _engine(name: str) -> Callable[[list[ShardSpec], RunSpec, int, Callable[[Progress], None]], int]:
     """What does the units: returns how many workers did."""
     if name == "local":
         return run_local
     if name == "ray":
-        from talkface.preprocess.cluster import run_ray  # wants the extra talkface[ray]
+        from talkface.preprocess.ray_engine import run_ray  # wants the extra talkface[ray]
 
         return run_ray
     raise TalkfaceError(f"--engine {name} is not known.", "Choose local or ray.")

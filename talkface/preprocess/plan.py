@@ -21,7 +21,7 @@ SHARD_BYTES = 1 << 29  # of source video in one shard: about half an hour where 
 
 
 @dataclass(frozen=True)
-class Unit:
+class ShardSpec:
     """One shard's worth of work."""
 
     number: int
@@ -34,7 +34,7 @@ class Unit:
         return f"{self.split}-{self.number:05d}"
 
 
-def units_to_do(sources: list[Source], root: Path, clips_per_shard: int) -> list[Unit]:
+def shards_to_do(sources: list[Source], root: Path, clips_per_shard: int) -> list[ShardSpec]:
     """What is not in a finished shard yet, cut into shards.
 
     Args:
@@ -45,15 +45,15 @@ def units_to_do(sources: list[Source], root: Path, clips_per_shard: int) -> list
     finished = shard_indexes(root)
     done = {(line["split"], video_name(line["name"])) for index in finished for line in read_lines(index)}
     taken = {index.stem for index in finished}
-    units: list[Unit] = []
+    units: list[ShardSpec] = []
     for split in sorted({source.split for source in sources}):
         left = [source for source in sources if source.split == split and (split, source.name) not in done]
         free = (number for number in count() if f"{split}-{number:05d}" not in taken)
-        units += [Unit(next(free), split, chunk) for chunk in _chunks(left, clips_per_shard)]
+        units += [ShardSpec(next(free), split, chunk) for chunk in _chunks(left, clips_per_shard)]
     return units
 
 
-def part_of(units: list[Unit], part: tuple[int, int]) -> list[Unit]:
+def part_of(units: list[ShardSpec], part: tuple[int, int]) -> list[ShardSpec]:
     """Every n-th of the units from the i-th on; (i, n), i from 1. By number, for finished ones are not in the list."""
     i, n = part
     return [unit for unit in units if unit.number % n == i - 1]

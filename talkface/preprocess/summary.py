@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from talkface.data.clip import unpack
-from talkface.data.reader import spread
+from talkface.data.reader import evenly_spaced
 from talkface.data.shards import (
     DATASET,
     FORMAT,
@@ -123,8 +123,8 @@ def _of_all_speakers(kept: list[dict]) -> list[dict]:
     for line in kept:
         by_speaker.setdefault((line["split"], line["speaker"]), []).append(line)
     of_each = -(-SHEET_CLIPS // len(by_speaker))
-    chosen = [lines[i] for lines in by_speaker.values() for i in spread(len(lines), of_each)]
-    return [chosen[i] for i in spread(len(chosen), SHEET_CLIPS)]
+    chosen = [lines[i] for lines in by_speaker.values() for i in evenly_spaced(len(lines), of_each)]
+    return [chosen[i] for i in evenly_spaced(len(chosen), SHEET_CLIPS)]
 
 
 def _doubtful(kept: list[dict]) -> list[tuple[str, dict]]:

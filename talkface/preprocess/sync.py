@@ -76,7 +76,7 @@ def pooled_offset(curves: np.ndarray, frames: np.ndarray) -> tuple[float, float]
         frames: (clips,) their lengths, the weights of the mean.
 
     Returns:
-        (0, r) where there are too few clips, or the peak is too low or at the edge of LAGS, to tell.
+        (0, r) where there are too few clips, or the peak is too low or at the edge of LAGS, to report.
     """
     if len(curves) == 0:
         return 0.0, 0.0

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from talkface.errors import TalkfaceError
-from talkface.files import make_folder, replacing
+from talkface.files import atomic_write, make_folder
 
 FORMAT = 1
 QUESTIONS = ("realistic", "in_step")
@@ -186,11 +186,11 @@ def _write(config: StudyConfig, data: dict, media: dict[str, Path], embedded: bo
     if not embedded:
         make_folder(config.out / MEDIA)
         for name, path in media.items():
-            with replacing(config.out / MEDIA / f"{name}{path.suffix.lower()}") as beside:
+            with atomic_write(config.out / MEDIA / f"{name}{path.suffix.lower()}") as beside:
                 shutil.copyfile(path, beside)
     template = files("talkface.study").joinpath("page.html").read_text(encoding="utf-8")
     head, tail = template.replace("TITLE", html.escape(config.title)).split(MARKER)
-    with replacing(config.out / "index.html") as beside, beside.open("w", encoding="utf-8") as file:
+    with atomic_write(config.out / "index.html") as beside, beside.open("w", encoding="utf-8") as file:
         file.write(head)
         for part in _scripts(data, media if embedded else {}):
             file.write(part)

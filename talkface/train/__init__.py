@@ -9,8 +9,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from talkface.model.presets import TrainConfig
 from talkface.train.options import Diverged, Report, Step, TrainOptions
+from talkface.train.presets import TrainConfig
 from talkface.train.run import Run
 
 __all__ = ["Diverged", "Report", "Step", "TrainOptions", "train"]

@@ -14,9 +14,9 @@ from torch.nn.utils import clip_grad_norm_
 from talkface.data.augment import as_float, distort_sound, recolour
 from talkface.data.batches import FrameBatch
 from talkface.model.attention import attention_rate
-from talkface.model.networks import Average, Networks
-from talkface.model.presets import Stage, TrainConfig
-from talkface.train.options import Place
+from talkface.train.networks import EMA, Networks
+from talkface.train.options import StageProgress
+from talkface.train.presets import Stage, TrainConfig
 from talkface.train.processes import Processes
 
 WARM_UP = 100  # steps
@@ -39,22 +39,22 @@ class Learner:
         self.config, self.processes, self.device = config, processes, processes.device
         torch.manual_seed(config.seed)
         self.networks = Networks(config).to(self.device)
-        self.average = Average(self.networks.generator, config.ema)
+        self.average = EMA(self.networks.generator, config.ema)
         self.adversary_optimiser = torch.optim.AdamW(
             self.networks.adversaries(), config.adversaries_learning_rate, (0.5, 0.99)
         )
         self.optimiser: torch.optim.Optimizer | None = None
-        self.together: nn.Module = self.networks
+        self.ddp_networks: nn.Module = self.networks
 
     def start_from(self, generator: dict[str, Tensor]) -> None:
         """Takes these weights of a generator in place of random ones."""
         self.networks.generator.load_state_dict(generator)
-        self.average = Average(self.networks.generator, self.config.ema, random=False)
+        self.average = EMA(self.networks.generator, self.config.ema, random=False)
 
     def join(self, compiled: bool) -> None:
         """Once the weights are in place: learn together with the other processes, and compile the generator."""
         if self.processes.world > 1:
-            self.together = DistributedDataParallel(self.networks, find_unused_parameters=True)
+            self.ddp_networks = DistributedDataParallel(self.networks, find_unused_parameters=True)
         if compiled:
             self.networks.generator.step = torch.compile(self.networks.generator.step)
 
@@ -69,7 +69,7 @@ class Learner:
         if state:
             self.optimiser.load_state_dict(state)
 
-    def learn(self, place: Place, step: int, batch: Any) -> dict[str, Tensor]:
+    def learn(self, place: StageProgress, step: int, batch: Any) -> dict[str, Tensor]:
         """One step of every network that the stage trains; the loss terms by name, averaged over the processes.
 
         Raises:
@@ -78,12 +78,12 @@ class Learner:
         torch.manual_seed(self.config.seed * 1_000_003 + step)
         progress = place.progress(step)
         for group in self.optimiser.param_groups:
-            group["lr"] = place.stage.learning_rate * pace(progress, place.stage.steps)
+            group["lr"] = place.stage.learning_rate * lr_scale(progress, place.stage.steps)
         self.networks.train()
         if place.stage.lesson in ("visemes", "sound"):
-            terms = self._listen(place.stage, batch)
+            terms = self._audio_step(place.stage, batch)
         else:
-            terms = self._speak(place.stage, progress, self._prepared(batch))
+            terms = self._gan_step(place.stage, progress, self._prepared(batch))
         return self.processes.mean(terms)
 
     def finite(self) -> bool:
@@ -115,28 +115,28 @@ class Learner:
             batch.windows = distort_sound(batch.windows, self.processes.part)
         return batch
 
-    def _listen(self, stage: Stage, batch: Any) -> dict[str, Tensor]:
+    def _audio_step(self, stage: Stage, batch: Any) -> dict[str, Tensor]:
         windows, *targets = (self.processes.mine(part) for part in batch)
         windows = distort_sound(windows, self.processes.part) if self.config.augment else windows
         self._own_dropout()
-        terms = self.together(stage.lesson, *(part.to(self.device) for part in (windows, *targets)))
-        self._descend(self.optimiser, terms)
+        terms = self.ddp_networks(stage.lesson, *(part.to(self.device) for part in (windows, *targets)))
+        self._optimizer_step(self.optimiser, terms)
         return terms
 
-    def _speak(self, stage: Stage, progress: float, batch: FrameBatch) -> dict[str, Tensor]:
+    def _gan_step(self, stage: Stage, progress: float, batch: FrameBatch) -> dict[str, Tensor]:
         """The step of the GAN: generator first, its adversaries frozen; then they, on the same frames."""
         adversaries = stage.lesson == "full"
-        rate, from_real, given = self._drawn(stage, progress, len(batch.photo))
+        rate, from_real, given = self._drawn(stage, progress, len(batch.identity_frame))
         self._own_dropout()
         with self._autocast():
-            made = self.together("rollout", batch, rate, from_real, given[..., 0], stage.lesson != "lips")
+            made = self.ddp_networks("rollout", batch, rate, from_real, given[..., 0], stage.lesson != "lips")
             terms = self.networks.objective.generator_terms(batch, made, adversaries)
-        self._descend(self.optimiser, terms)
+        self._optimizer_step(self.optimiser, terms)
         if adversaries:
             with self._autocast():
-                against = self.together("adversaries", batch, made)
+                against = self.ddp_networks("adversaries", batch, made)
             if against:
-                self._descend(self.adversary_optimiser, against)
+                self._optimizer_step(self.adversary_optimiser, against)
                 terms |= against
         return terms
 
@@ -146,7 +146,7 @@ class Learner:
         if self.config.attention_schedule and stage.lesson == "full":
             low, high = attention_rate(progress)
         rate, start, given = (self.processes.mine(row) for row in torch.rand(3, count * self.processes.world))
-        rate, share = low + (high - low) * rate, self.config.given_lips if stage.lesson == "full" else 1.0
+        rate, share = low + (high - low) * rate, self.config.teacher_forcing if stage.lesson == "full" else 1.0
         return tuple(x.to(self.device)[:, None, None, None] for x in (rate, start < FROM_REAL, given < share))
 
     def _own_dropout(self) -> None:
@@ -154,7 +154,7 @@ class Learner:
         if self.processes.rank:
             torch.manual_seed(torch.initial_seed() + (self.processes.rank << 40))
 
-    def _descend(self, optimiser: torch.optim.Optimizer, terms: dict[str, Tensor]) -> None:
+    def _optimizer_step(self, optimiser: torch.optim.Optimizer, terms: dict[str, Tensor]) -> None:
         optimiser.zero_grad(set_to_none=True)
         loss = sum(terms.values())
         if self.device.type == "cpu" and not torch.isfinite(loss):
@@ -169,7 +169,7 @@ class Learner:
         return torch.autocast("cuda", torch.bfloat16) if self.device.type == "cuda" else contextlib.nullcontext()
 
 
-def pace(progress: float, steps: int) -> float:
+def lr_scale(progress: float, steps: int) -> float:
     """The learning rate's share of its peak: a warm-up, then half a cosine down to a twentieth."""
     warm = min(1.0, (progress * steps + 1) / min(WARM_UP, max(steps // 10, 1)))
     return warm * (0.05 + 0.475 * (1 + math.cos(math.pi * progress)))

@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from talkface.files import refusals_of, replacing
+from talkface.files import atomic_write, os_errors_as_user_errors
 from talkface.train.options import Step
 
 
@@ -23,7 +23,7 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int) -> None:
         self.folder, self.path = folder, folder / "log.jsonl"
-        with refusals_of(self.path):
+        with os_errors_as_user_errors(self.path):
             folder.mkdir(parents=True, exist_ok=True)
             self._forget_after(step)
             self.file = self.path.open("a", encoding="utf-8", buffering=1)
@@ -32,7 +32,7 @@ class RunLog:
     def line(self, told: Step) -> None:
         """One line of losses."""
         row = {"step": told.step, "lesson": told.lesson, "frames_per_second": round(told.frames_per_second, 2)}
-        with refusals_of(self.path):
+        with os_errors_as_user_errors(self.path):
             self.file.write(json.dumps(row | {k: round(v, 5) for k, v in told.losses.items()}) + "\n")
         if self.board:
             for name, value in told.losses.items():
@@ -42,7 +42,7 @@ class RunLog:
     def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
         """A sample picture, uint8 RGB (H, W, 3)."""
         path = self.folder / f"{name}-{step:06d}.png"
-        with replacing(path) as beside:
+        with atomic_write(path) as beside:
             beside.write_bytes(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
         if self.board:
             self.board.add_image(name, rgb, step, dataformats="HWC")
@@ -57,7 +57,7 @@ class RunLog:
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in lines if _step(line) <= step]
         if len(kept) < len(lines):
-            with replacing(self.path) as beside:
+            with atomic_write(self.path) as beside:
                 beside.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Where and how long to train, and what is told about it. What is learned is said by `talkface.model.presets`."""
+"""Where and how long to train, and what is told about it. What is learned is said by `talkface.train.presets`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from talkface.errors import TalkfaceError
-from talkface.model.presets import Stage
+from talkface.train.presets import Stage
 
 IN_MEMORY = ("auto", "yes", "no")
 
@@ -65,7 +65,7 @@ class Diverged(TalkfaceError):
     """A loss or a weight is no longer a number, or a loss has exploded."""
 
 
-class Place(NamedTuple):
+class StageProgress(NamedTuple):
     """A stage of the curriculum and where in the run it stands."""
 
     stage: Stage

@@ -10,7 +10,7 @@ from torch import Tensor, distributed
 
 from talkface.device import pick_device
 from talkface.errors import TalkfaceError
-from talkface.model.presets import TrainConfig
+from talkface.train.presets import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,23 @@ from talkface.data.batches import ClipBatches, ahead
 from talkface.data.reader import open_dataset
 from talkface.data.visemes import VisemeBatches
 from talkface.errors import TalkfaceError
-from talkface.model.checkpoint import load_generator, newest_checkpoint, save_checkpoint, save_network
-from talkface.model.presets import TrainConfig
-from talkface.model.samples import sample_sheet
+from talkface.model.checkpoint import load_generator, save_network
+from talkface.train.checkpoint import newest_checkpoint, save_checkpoint
 from talkface.train.learner import Learner, NotFinite
 from talkface.train.log import RunLog
-from talkface.train.options import Diverged, Place, Step, TrainOptions
+from talkface.train.options import Diverged, StageProgress, Step, TrainOptions
+from talkface.train.presets import TrainConfig
 from talkface.train.processes import join
+from talkface.train.samples import sample_sheet
 
 EXPLODED = 1e4  # a loss beyond this is no longer a loss
 ASK_STEPS = 10  # between two questions whether another process wants to stop
-LESSON_COST = {"visemes": 1.0, "sound": 4.0, "lips": 150.0, "full": 500.0}  # of one frame or window; for the time left
+RELATIVE_STEP_COST = {
+    "visemes": 1.0,
+    "sound": 4.0,
+    "lips": 150.0,
+    "full": 500.0,
+}  # of one frame or window; for the time left
 
 
 class Run:
@@ -68,16 +74,16 @@ class Run:
             self.log.close()
         self.processes.leave()
 
-    def stages_left(self) -> Iterator[Place]:
+    def stages_left(self) -> Iterator[StageProgress]:
         """The stages that are not done, in order."""
         begin = 0
         for stage in self.config.stages:
             if self.step < begin + stage.steps:
                 self.learner.begin(stage, self.stage_state if self.step > begin else None)
-                yield Place(stage, begin)
+                yield StageProgress(stage, begin)
             begin += stage.steps
 
-    def batches(self, place: Place) -> Iterator[Any]:
+    def batches(self, place: StageProgress) -> Iterator[Any]:
         """The batches of a stage that are left, prepared ahead."""
         stage, config = place.stage, self.config
         if stage.lesson == "visemes":
@@ -91,7 +97,7 @@ class Run:
         self._restart_clock()
         return ahead(make, self.step, place.begin + stage.steps)
 
-    def learn(self, place: Place, batch: Any) -> dict[str, Tensor]:
+    def learn(self, place: StageProgress, batch: Any) -> dict[str, Tensor]:
         """One step of learning; the loss terms by name.
 
         Raises:
@@ -102,7 +108,9 @@ class Run:
         except NotFinite as error:
             raise self._diverged(str(error)) from error
 
-    def after_step(self, place: Place, losses: dict[str, Tensor], on_step: Callable[[Step], None] | None) -> None:
+    def after_step(
+        self, place: StageProgress, losses: dict[str, Tensor], on_step: Callable[[Step], None] | None
+    ) -> None:
         """Averages, counts, checks, logs, saves."""
         options, lesson = self.options, place.stage.lesson
         self.learner.average.update(self.learner.networks.generator)
@@ -204,7 +212,7 @@ class Run:
             "--set full.learning_rate=5e-5",
         )
 
-    def _report(self, place: Place, values: dict[str, float], on_step: Callable[[Step], None] | None) -> None:
+    def _report(self, place: StageProgress, values: dict[str, float], on_step: Callable[[Step], None] | None) -> None:
         now, stage = time.monotonic(), place.stage
         seconds = (now - self.clock) / (self.step - self.clock_step)
         told = Step(
@@ -220,13 +228,13 @@ class Run:
         if on_step:
             on_step(told)
 
-    def _seconds_left(self, place: Place, seconds: float, now: float) -> float:
+    def _seconds_left(self, place: StageProgress, seconds: float, now: float) -> float:
         """From the pace of this stage, and what frames of the later ones cost beside its own."""
         begin, left = 0, 0.0
-        here = LESSON_COST[place.stage.lesson] * place.stage.batch * place.stage.rollout
+        here = RELATIVE_STEP_COST[place.stage.lesson] * place.stage.batch * place.stage.rollout
         for stage in self.config.stages:
             steps = stage.steps - min(max(self.step - begin, 0), stage.steps)
-            left += steps * seconds * LESSON_COST[stage.lesson] * stage.batch * stage.rollout / here
+            left += steps * seconds * RELATIVE_STEP_COST[stage.lesson] * stage.batch * stage.rollout / here
             begin += stage.steps
         if self.options.minutes is None:
             return left

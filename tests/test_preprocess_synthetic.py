@@ -9,7 +9,7 @@ import pytest
 
 from talkface.data.visemes import SILENT, VISEMES, VisemeBatches
 from talkface.errors import TalkfaceError
-from talkface.visemes import RATE, STEP, VisemeConfig, _labels, make_visemes, viseme_of
+from talkface.preprocess.synthetic import RATE, STEP, VisemeConfig, _labels, make_visemes, viseme_of
 
 CLASS = {name: number for number, (name, _) in enumerate(VISEMES)}
 

@@ -8,10 +8,10 @@ import torch
 from test_model_generator import MINI, scrambled
 
 from talkface.config import ALIGNED_LIPS
-from talkface.model import losses
 from talkface.model.generator import LIP_POINTS
-from talkface.model.objective import Objective, Rollout, frozen, lip_offsets, other_sequence, photo_offsets
-from talkface.model.presets import TINY, ablated
+from talkface.train import losses
+from talkface.train.objective import Objective, Rollout, frozen, lip_offsets, other_sequence, photo_offsets
+from talkface.train.presets import TINY, ablated
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -26,13 +26,13 @@ def batch():
     random = torch.Generator().manual_seed(5)
     draw = lambda *shape: torch.rand(*shape, generator=random)  # noqa: E731
     return SimpleNamespace(
-        photo=draw(COUNT, 3, 96, 96),
-        before=draw(COUNT, 3, 96, 96),
+        identity_frame=draw(COUNT, 3, 96, 96),
+        previous_frame=draw(COUNT, 3, 96, 96),
         frames=draw(COUNT, LENGTH, 3, 96, 96),
         windows=draw(COUNT, LENGTH, 3, 20, 13),
-        photo_lips=OPEN + 4 * draw(COUNT, 40, 2),
+        identity_lips=OPEN + 4 * draw(COUNT, 40, 2),
         lips=OPEN + 4 * draw(COUNT, LENGTH, 40, 2),
-        mean_lips=OPEN + 4 * draw(COUNT, 40, 2),
+        clip_mean_lips=OPEN + 4 * draw(COUNT, 40, 2),
     )
 
 
@@ -53,11 +53,14 @@ def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, given, hears
     net = scrambled()
     made = rolled(net, batch, torch.tensor(given)[:, None, None] > 0, hears)
     for row in range(COUNT):
-        photo = batch.photo[row : row + 1]
-        identity = net.encode_identity(photo, batch.photo_lips[row : row + 1], RATE[row].item())
+        photo = batch.identity_frame[row : row + 1]
+        identity = net.encode_identity(photo, batch.identity_lips[row : row + 1], RATE[row].item())
         if given[row]:
             identity = identity._replace(lips=photo_offsets(batch)[row : row + 1])
-        previous, mask = (batch.before if FROM_REAL[row] else batch.photo)[row : row + 1], net.first_mask(1)
+        previous, mask = (
+            (batch.previous_frame if FROM_REAL[row] else batch.identity_frame)[row : row + 1],
+            net.first_mask(1),
+        )
         for moment in range(LENGTH):
             offsets = lip_offsets(batch)[row, moment][None]
             audio, true = net.encode_audio(batch.windows[row, moment][None]), net.encode_lips(offsets)
@@ -70,7 +73,7 @@ def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, given, hears
             at = row * LENGTH + moment
             assert torch.allclose(made.masks[at], mask[0], atol=1e-3)
             assert (made.frames[at] - previous[0]).abs().mean() < 1e-3
-    assert (made.lips_heard is not None) == hears
+    assert (made.predicted_lips is not None) == hears
 
 
 def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
@@ -86,16 +89,16 @@ def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
 @pytest.mark.parametrize("taught", [False, True])
 def test_lips_that_have_a_loss_of_their_own_learn_nothing_from_pictures(batch, taught):
     net = scrambled().requires_grad_(True)
-    made = Rollout(net, lips_taught=taught)(batch, RATE, FROM_REAL, NONE_GIVEN, True)
+    made = Rollout(net, detach_lips=taught)(batch, RATE, FROM_REAL, NONE_GIVEN, True)
     made.frames.sum().backward(retain_graph=True)
     assert (net.lip_head.weight.grad is None) == taught
     assert net.audio_detail.weight.grad.abs().max() > 0
-    made.lips_heard.sum().backward()
+    made.predicted_lips.sum().backward()
     assert net.lip_head.weight.grad.abs().max() > 0
 
 
 def test_lip_offsets_are_from_the_clips_mean_in_units_of_eight_px(batch):
-    assert torch.allclose(lip_offsets(batch)[1, 0], (batch.lips[1, 0] - batch.mean_lips[1]) / 8)
+    assert torch.allclose(lip_offsets(batch)[1, 0], (batch.lips[1, 0] - batch.clip_mean_lips[1]) / 8)
 
 
 def test_a_marginal_pair_takes_the_sound_of_the_other_sequence_at_the_same_moment():
@@ -117,12 +120,13 @@ def test_the_generators_loss_is_the_weighted_terms_by_name(batch):
             "lip": CONFIG.lip_weight * losses.lip_loss(real, made.frames, area),
             "frame": CONFIG.frame_weight * (real - made.frames).abs().mean(),
             "flow": CONFIG.flow_weight
-            * losses.flow_at_lips_loss(made.flows, batch.photo_lips[[0, 0, 1, 1]], batch.lips.flatten(0, 1), area),
-            "colour": CONFIG.colour_weight * losses.painted_loss(real, made.colours, made.masks),
-            "photo": CONFIG.photo_weight
-            * losses.lip_shape_loss(made.photo_lips, (batch.photo_lips - batch.mean_lips) / 8),
+            * losses.flow_at_lips_loss(made.flows, batch.identity_lips[[0, 0, 1, 1]], batch.lips.flatten(0, 1), area),
+            "rgb": CONFIG.rgb_weight * losses.masked_l1_loss(real, made.colours, made.masks),
+            "neutral_lip": CONFIG.neutral_lip_weight
+            * losses.lip_shape_loss(made.neutral_lips, (batch.identity_lips - batch.clip_mean_lips) / 8),
             "mask": CONFIG.mask_weight * made.masks.mean(),
-            "shape": CONFIG.shape_weight * losses.lip_shape_loss(made.lips_heard, lip_offsets(batch).flatten(0, 1)),
+            "audio_lip": CONFIG.audio_lip_weight
+            * losses.lip_shape_loss(made.predicted_lips, lip_offsets(batch).flatten(0, 1)),
             "perceptual": CONFIG.perceptual_weight * losses.perceptual_loss(objective.features, *looked),
             "gan": CONFIG.gan_weight * losses.generator_gan_loss(judged),
         }

@@ -11,24 +11,24 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from talkface.model import losses
 from talkface.model.amie import ESTIMATES, StatisticsNetwork
-from talkface.model.discriminator import FrameDiscriminator
 from talkface.model.generator import LIP_POINTS, LIP_UNIT, Generator
-from talkface.model.perceptual import PerceptualFeatures
-from talkface.model.presets import TrainConfig
+from talkface.train import losses
+from talkface.train.discriminator import FrameDiscriminator
+from talkface.train.perceptual import PerceptualFeatures
+from talkface.train.presets import TrainConfig
 
 
 class Batch(Protocol):
     """What a batch of sequences must hold; see talkface.data.batches.FrameBatch."""
 
-    photo: Tensor
-    before: Tensor
+    identity_frame: Tensor
+    previous_frame: Tensor
     frames: Tensor
     windows: Tensor
-    photo_lips: Tensor
+    identity_lips: Tensor
     lips: Tensor
-    mean_lips: Tensor
+    clip_mean_lips: Tensor
 
 
 class Generated(NamedTuple):
@@ -42,9 +42,9 @@ class Generated(NamedTuple):
     """(B * K, 1, S, S)."""
     flows: Tensor
     """(B * K, 2, S, S) px."""
-    photo_lips: Tensor
+    neutral_lips: Tensor
     """(B, 40, 2) lip shape read off the photo, in units of 8 px."""
-    lips_heard: Tensor | None
+    predicted_lips: Tensor | None
     """(B * K, 40, 2) in units of 8 px; None where the true lips were given."""
 
 
@@ -55,13 +55,13 @@ class Rollout(nn.Module):
 
     Args:
         generator: what is trained.
-        lips_taught: a loss of their own teaches the lips heard in the sound. Pictures then do not: where lips are
+        detach_lips: a loss of their own teaches the lips heard in the sound. Pictures then do not: where lips are
             uncertain they would only make them move less.
     """
 
-    def __init__(self, generator: Generator, lips_taught: bool = False) -> None:
+    def __init__(self, generator: Generator, detach_lips: bool = False) -> None:
         super().__init__()
-        self.generator, self.lips_taught = generator, lips_taught
+        self.generator, self.detach_lips = generator, detach_lips
 
     def forward(self, batch: Batch, rate: Tensor, from_real: Tensor, given: Tensor, hears: bool) -> Generated:
         """
@@ -78,18 +78,18 @@ class Rollout(nn.Module):
         true = net.encode_lips(lip_offsets(batch).flatten(0, 1))
         audio, heard = true, None
         if hears:
-            audio, heard = net.audio_and_lips(batch.windows.flatten(0, 1), self.lips_taught)
+            audio, heard = net.audio_and_lips(batch.windows.flatten(0, 1), self.detach_lips)
             shape = torch.arange(audio.shape[1], device=audio.device) < 2 * LIP_POINTS
             audio = torch.where(given.expand(-1, length, 1).flatten(0, 1) & shape, true, audio)
         audio = audio.unflatten(0, (count, length))
-        identity = net.encode_identity(batch.photo, batch.photo_lips, rate)
+        identity = net.encode_identity(batch.identity_frame, batch.identity_lips, rate)
         estimate = identity.lips
         identity = identity._replace(lips=torch.where(given, photo_offsets(batch), estimate.detach()))
-        previous, mask = torch.where(from_real, batch.before, batch.photo), net.first_mask(count)
+        previous, mask = torch.where(from_real, batch.previous_frame, batch.identity_frame), net.first_mask(count)
         shown = []
         for moment in range(length):
             frame = net.step(identity, audio[:, moment], previous, mask)
-            picture = net.compose(batch.photo, frame)
+            picture = net.compose(batch.identity_frame, frame)
             previous, mask = picture.detach(), frame.mask.detach()
             shown.append((picture, frame.colour, frame.mask, frame.flow))
         pictures, colours, masks, flows = (torch.stack(each, 1).flatten(0, 1) for each in zip(*shown, strict=True))
@@ -98,12 +98,12 @@ class Rollout(nn.Module):
 
 def lip_offsets(batch: Batch) -> Tensor:
     """True lips as offsets from the clip's mean in units of 8 px, (B, K, 40, 2)."""
-    return (batch.lips - batch.mean_lips[:, None]) / LIP_UNIT
+    return (batch.lips - batch.clip_mean_lips[:, None]) / LIP_UNIT
 
 
 def photo_offsets(batch: Batch) -> Tensor:
     """True lips of the photos as offsets from the clip's mean in units of 8 px, (B, 40, 2)."""
-    return (batch.photo_lips - batch.mean_lips) / LIP_UNIT
+    return (batch.identity_lips - batch.clip_mean_lips) / LIP_UNIT
 
 
 class Objective(nn.Module):
@@ -134,18 +134,18 @@ class Objective(nn.Module):
         """Distances from the real frames."""
         window = self.config.generator.window
         real, lips = batch.frames.flatten(0, 1), batch.lips.flatten(0, 1)
-        photo_lips = batch.photo_lips.repeat_interleave(batch.frames.shape[1], 0)
+        photo_lips = batch.identity_lips.repeat_interleave(batch.frames.shape[1], 0)
         measures = {
             "lip": lambda: losses.lip_loss(real, made.frames, window),
             "frame": lambda: (made.frames - real).abs().mean(),
         }
         if self.config.generator.head == "warp":
-            measures["colour"] = lambda: losses.painted_loss(real, made.colours, made.masks)
-            measures["photo"] = lambda: losses.lip_shape_loss(made.photo_lips, photo_offsets(batch))
+            measures["rgb"] = lambda: losses.masked_l1_loss(real, made.colours, made.masks)
+            measures["neutral_lip"] = lambda: losses.lip_shape_loss(made.neutral_lips, photo_offsets(batch))
             measures["flow"] = lambda: losses.flow_at_lips_loss(made.flows, photo_lips, lips, window)
         measures["mask"] = lambda: losses.mask_size_loss(made.masks)
-        if made.lips_heard is not None:
-            measures["shape"] = lambda: losses.lip_shape_loss(made.lips_heard, lip_offsets(batch).flatten(0, 1))
+        if made.predicted_lips is not None:
+            measures["audio_lip"] = lambda: losses.lip_shape_loss(made.predicted_lips, lip_offsets(batch).flatten(0, 1))
         return measures
 
     def _judgements(self, batch: Batch, made: Generated) -> dict[str, Callable[[], Tensor]]:
@@ -161,10 +161,10 @@ class Objective(nn.Module):
 
     def _looked_at(self, batch: Batch, made: Generated) -> tuple[Tensor, Tensor]:
         """Real and generated pictures as the perceptual loss sees them, both (N, 3, h, w)."""
-        config, moments = self.config, -self.config.perceptual_moments or None
+        config, moments = self.config, -self.config.perceptual_last_frames or None
         fake = made.frames.unflatten(0, batch.frames.shape[:2])
         both = (x[:, moments:].flatten(0, 1) for x in (batch.frames, fake))
-        if config.perceptual_area == "lips":
+        if config.perceptual_crop == "lips":
             both = (losses.crop_lips(x, config.generator.window) for x in both)
         return tuple(both)
 

@@ -1,7 +1,7 @@
 """The engine of one machine: a worker process per core, each fed with one shard at a time over a pipe.
 
 Not concurrent.futures: there the death of one worker (a decoder's crash, the kernel short of memory) ends the whole
-pool. Here it costs one video. The shard is done again without decoding ahead; if a worker dies once more, the video
+pool. Here it costs one video. The shard is done again without decoding prefetch; if a worker dies once more, the video
 that it was at is skipped as "crashed".
 """
 
@@ -17,16 +17,16 @@ from multiprocessing.connection import Connection, wait
 
 from talkface.device import cores
 from talkface.errors import TalkfaceError
-from talkface.preprocess.plan import Unit
-from talkface.preprocess.work import Attempt, Job, Progress, finder, work_on
+from talkface.preprocess.plan import ShardSpec
+from talkface.preprocess.worker import Progress, RunSpec, ShardAttempt, finder, work_on
 
-PATIENCE = 600.0  # seconds without a word from a worker, after which it is taken for dead
+TIMEOUT = 600.0  # seconds without a word from a worker, after which it is taken for dead
 
 
 class _Worker:
     """A process and the pipe to it."""
 
-    def __init__(self, job: Job, attempt: Attempt) -> None:
+    def __init__(self, job: RunSpec, attempt: ShardAttempt) -> None:
         # Spawned, not forked: a fork of a process in which torch has run threads can hang.
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
@@ -35,7 +35,7 @@ class _Worker:
         theirs.close()
         self.give(attempt)
 
-    def give(self, attempt: Attempt) -> None:
+    def give(self, attempt: ShardAttempt) -> None:
         self.attempt, self.at, self.heard = attempt, "", time.monotonic()
         self.pipe.send(attempt)
 
@@ -58,7 +58,7 @@ class _Worker:
         self.process.kill()
 
 
-def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progress], None]) -> int:
+def run_local(units: list[ShardSpec], job: RunSpec, workers: int, report: Callable[[Progress], None]) -> int:
     """Do all units with `workers` processes; 0 for one per core.
 
     Returns:
@@ -68,7 +68,7 @@ def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progres
         TalkfaceError: what ended a worker, as when the networks' weights are missing or the disk is full.
     """
     workers = min(workers or cores(), len(units))
-    waiting = [Attempt(unit) for unit in reversed(units)]
+    waiting = [ShardAttempt(unit) for unit in reversed(units)]
     crew: list[_Worker] = []
     try:
         while waiting or crew:
@@ -77,7 +77,7 @@ def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progres
             for worker in _ready(crew):
                 message = worker.hear()
                 if isinstance(message, Progress):
-                    tell(message)
+                    report(message)
                 elif message is None and waiting:
                     worker.give(waiting.pop())
                 elif message is None or isinstance(message, (EOFError, OSError)):
@@ -95,13 +95,13 @@ def run_local(units: list[Unit], job: Job, workers: int, tell: Callable[[Progres
 def _ready(crew: list[_Worker]) -> list[_Worker]:
     """Workers that have something to say, or have died. Those that have been silent for too long are killed."""
     for worker in crew:
-        if time.monotonic() - worker.heard > PATIENCE:
+        if time.monotonic() - worker.heard > TIMEOUT:
             worker.process.kill()
     pipes = wait([worker.pipe for worker in crew], timeout=5.0)
     return [worker for worker in crew if worker.pipe in pipes]
 
 
-def _serve(pipe: Connection, job: Job) -> None:
+def _serve(pipe: Connection, job: RunSpec) -> None:
     """A worker's life: units come over the pipe, progress goes back, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # by way of the clean-up

@@ -348,7 +348,7 @@ BAD = {
     ),
     "a missing folder": (lambda: None, "good.jpg speech.wav -o none/out.mp4", "none does not exist"),
     "a file as folder": (lambda: None, "good.jpg speech.wav -o speech.wav/out.mp4", "speech.wav is not a folder"),
-    "an unwritable folder": (lambda: None, "good.jpg speech.wav -o /proc/out.mp4", "cannot write to the folder /proc"),
+    "an write_error folder": (lambda: None, "good.jpg speech.wav -o /proc/out.mp4", "cannot write to the folder /proc"),
     "a name too long": (lambda: None, f"good.jpg speech.wav -o {LONG}.mp4", "ong.mp4: File name too long"),
     "a folder's name too long": (lambda: None, f"good.jpg speech.wav -o {LONG}/a.mp4", "File name too long"),
     "a manifest's name too long": (lambda: None, f"good.jpg speech.wav --json {LONG}", "--json long"),

@@ -6,16 +6,16 @@ import torch
 from test_model_generator import MINI, scrambled
 
 from talkface.config import ALIGNED_LIPS
-from talkface.model import speaking
+from talkface.model import inference
 from talkface.model.generator import LIP_POINTS
-from talkface.model.speaking import Portrait, speak, to_network, to_picture, with_context
+from talkface.model.inference import AlignedFace, speak, to_network, to_picture, with_audio_context
 
 
 @pytest.fixture(scope="module")
 def portrait():
     """Smooth, so that rounding in a flow changes no colour by much."""
     x, y = np.meshgrid(np.arange(256), np.arange(256))
-    return Portrait(np.stack([x, y, 255 - (x + y) // 2], -1).astype(np.uint8), np.array(ALIGNED_LIPS, np.float32))
+    return AlignedFace(np.stack([x, y, 255 - (x + y) // 2], -1).astype(np.uint8), np.array(ALIGNED_LIPS, np.float32))
 
 
 def sound(frames):
@@ -26,19 +26,19 @@ def sound(frames):
 @pytest.mark.parametrize("context", [0, 1, 3])
 def test_each_window_gets_its_neighbours_and_the_ends_repeat(frames, context):
     windows = sound(frames)
-    found = np.stack(list(with_context(iter(windows), range(-context, context + 1))))
+    found = np.stack(list(with_audio_context(iter(windows), range(-context, context + 1))))
     around = np.arange(frames)[:, None] + np.arange(-context, context + 1)
     assert np.array_equal(found, windows[around.clip(0, frames - 1)])
 
 
 def test_no_sound_makes_no_frames(portrait):
-    assert list(with_context(iter([]), (-2, 0, 2))) == []
+    assert list(with_audio_context(iter([]), (-2, 0, 2))) == []
     assert list(speak(scrambled(), portrait, [])) == []
 
 
 @torch.inference_mode()
 def test_speaking_is_the_networks_step_by_step(portrait, monkeypatch):
-    monkeypatch.setattr(speaking, "BLOCK", 2)
+    monkeypatch.setattr(inference, "BLOCK", 2)
     net, windows = scrambled(), sound(5)
     left, top, side = MINI.window
     begun, still = None, still_of(portrait)
@@ -88,7 +88,7 @@ def test_frames_come_while_the_sound_is_still_coming(portrait):
     frames = speak(scrambled(), portrait, endless())
     for _ in range(3):
         next(frames)
-    assert len(asked) <= speaking.BLOCK + 2
+    assert len(asked) <= inference.BLOCK + 2
 
 
 def test_the_photo_is_left_as_it_was(portrait):
@@ -124,10 +124,10 @@ def test_a_video_begins_with_the_photo_and_leaves_it(portrait):
 @torch.inference_mode()
 def test_expression_moves_the_lips_so_many_times_as_far_and_leaves_the_detail_alone(portrait, monkeypatch):
     net, windows = scrambled(), sound(40)
-    plain, lively = (lips_wanted(net, portrait, windows, monkeypatch, expression=e) for e in (1.0, 1.5))
+    plain, kaiming_init = (lips_wanted(net, portrait, windows, monkeypatch, expression=e) for e in (1.0, 1.5))
     lips = 2 * LIP_POINTS
-    assert torch.allclose(lively[30:, :lips], 1.5 * plain[30:, :lips], atol=1e-3)  # the photo is long left
-    assert torch.equal(lively[:, lips:], plain[:, lips:])
+    assert torch.allclose(kaiming_init[30:, :lips], 1.5 * plain[30:, :lips], atol=1e-3)  # the photo is long left
+    assert torch.equal(kaiming_init[:, lips:], plain[:, lips:])
 
 
 @torch.inference_mode()
@@ -137,10 +137,10 @@ def test_the_photo_is_left_at_one_pace_in_seconds(portrait, monkeypatch, fps):
     step = net.step
     monkeypatch.setattr(net, "step", lambda i, audio, *last: (asked.append(audio), step(i, audio, *last))[1])
     stacks = np.repeat(sound(1)[None], 3, 1).repeat(30, 0)  # the same sound throughout
-    list(speaking.speak_in_context(net, portrait, stacks, fps=fps))
+    list(inference.generate_frames_in_context(net, portrait, stacks, fps=fps))
     wanted = torch.cat(asked)[:, : 2 * LIP_POINTS]
     photo = net.encode_identity(still_of(portrait), torch.from_numpy(portrait.lips)[None]).lips.flatten()
     assert torch.allclose(wanted[0], photo, atol=1e-5)
     heard = net.encode_audio(torch.from_numpy(stacks[:1]))[0, : 2 * LIP_POINTS]
-    after = round(speaking.ONSET * fps)
+    after = round(inference.ONSET * fps)
     assert torch.allclose(wanted[after], heard + (photo - heard) / np.e, atol=1e-4)

@@ -28,7 +28,7 @@ EYES_APART = 0.40
 
 
 @dataclass(frozen=True)
-class Choice:
+class SelectedFace:
     """The face that speaks."""
 
     transform: np.ndarray
@@ -46,14 +46,14 @@ class Choice:
     notes: tuple[str, ...] = ()
     """What the user should know."""
 
-    def described(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """For a manifest: values that JSON can hold."""
         box = [round(float(value), 1) for value in self.box]
         yaw = None if self.yaw is None else round(self.yaw, 1)
         return {"box": box, "number": self.number, "found": self.found, "yaw": yaw}
 
 
-def choose_face(
+def select_face(
     picture: np.ndarray,
     name: str,
     *,
@@ -61,7 +61,7 @@ def choose_face(
     box: Box | None = None,
     landmarks: str = "mesh",
     device: torch.device | str = "cpu",
-) -> Choice:
+) -> SelectedFace:
     """The face of a photo that is to speak: the largest, the one of that number, or the one in the box.
 
     Args:
@@ -91,12 +91,12 @@ def choose_face(
         face, index, found, notes = finder.find_in(picture, box), None, None, []
         if face is None:
             note = f"No face can be made out in --box of {name}: the box is taken for an upright one, forehead to chin."
-            return Choice(upright(box), _plain(box), notes=(note,))
+            return SelectedFace(upright(box), _plain(box), notes=(note,))
     _refuse_profile(face, name)
     transform = fit_transform(face.points)
     if box is None:
         _refuse_drawing(warp(picture, transform), name)
-    return Choice(
+    return SelectedFace(
         transform,
         _plain(face.box),
         number=None if index is None else index + 1,

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from talkface.errors import TalkfaceError
-from talkface.model.presets import ABLATIONS, PAPER, PAPER_TABLE_3, PRESETS, SMALL, TINY, Stage, ablated, preset
+from talkface.train.presets import ABLATIONS, PAPER, PAPER_TABLE_3, PRESETS, SMALL, TINY, Stage, ablated, preset
 
 TOLD_APART = ("estimate", "asymmetric", "attention_schedule", "generator.attention")
 # What the names of Table 3 say: which estimate (MINE is Donsker-Varadhan; JS), asymmetric or not, dynamic attention.
@@ -61,9 +61,9 @@ def test_the_papers_preset_is_the_papers():
     assert PAPER.generator.audio_context == 0
     assert PAPER.generator.head == "colour"
     assert [stage.lesson for stage in PAPER.stages] == ["full"]
-    assert (PAPER.flow_weight, PAPER.shape_weight, PAPER.mask_weight) == (0, 0, 0)
+    assert (PAPER.flow_weight, PAPER.audio_lip_weight, PAPER.mask_weight) == (0, 0, 0)
     assert min(PAPER.gan_weight, PAPER.perceptual_weight, PAPER.lip_weight, PAPER.mi_weight) > 0
-    assert (PAPER.perceptual_area, PAPER.perceptual_moments) == ("frame", 0)
+    assert (PAPER.perceptual_crop, PAPER.perceptual_last_frames) == ("frame", 0)
 
 
 @pytest.mark.parametrize(
@@ -77,8 +77,8 @@ def test_the_papers_preset_is_the_papers():
         (lambda: Stage("full", 0, 2), "0 steps"),
         (lambda: Stage("full", 1, 2, rollout=0), "rollout"),
         (lambda: replace(SMALL, estimate="kl"), "kl"),
-        (lambda: replace(SMALL, perceptual_area="nose"), "nose"),
-        (lambda: replace(SMALL, perceptual_moments=-1), "-1"),
+        (lambda: replace(SMALL, perceptual_crop="nose"), "nose"),
+        (lambda: replace(SMALL, perceptual_last_frames=-1), "-1"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_name(make, told):

@@ -2,8 +2,8 @@
 
 import torch
 
-from talkface.model.discriminator import FrameDiscriminator
 from talkface.model.generator import GeneratorConfig
+from talkface.train.discriminator import FrameDiscriminator
 
 MINI = GeneratorConfig(window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1)
 

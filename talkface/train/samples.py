@@ -6,8 +6,8 @@ import numpy as np
 import torch
 
 from talkface.model.generator import Generator
-from talkface.model.objective import Batch, Rollout
-from talkface.model.speaking import to_picture
+from talkface.model.inference import to_picture
+from talkface.train.objective import Batch, Rollout
 
 
 @torch.no_grad()
@@ -29,7 +29,7 @@ def sample_sheet(generator: Generator, batch: Batch, device: torch.device, true_
     frames = made.frames.unflatten(0, (count, length))
     masks = made.masks.unflatten(0, (count, length)).expand(-1, -1, 3, -1, -1)
     rows = []
-    for photo, real, fake, mask in zip(batch.photo, batch.frames, frames, masks, strict=True):
+    for photo, real, fake, mask in zip(batch.identity_frame, batch.frames, frames, masks, strict=True):
         for row in (real, fake, mask):
             rows.append(np.hstack([to_picture(photo), *map(to_picture, row)]))
     return np.vstack(rows)

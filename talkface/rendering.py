@@ -29,14 +29,14 @@ import cv2
 import numpy as np
 import torch
 
-from talkface import __version__
+from talkface._version import __version__
 from talkface.config import FPS, SIZE
 from talkface.device import pick_device
 from talkface.errors import TalkfaceError
 from talkface.face.align import warp
-from talkface.face.choose import Choice, choose_face
 from talkface.face.paste import Paster
-from talkface.files import replacing, sha256
+from talkface.face.select import SelectedFace, select_face
+from talkface.files import atomic_write, sha256
 from talkface.media.audio import Speech, iterate_windows, load_speech
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.image import load_photo
@@ -44,7 +44,7 @@ from talkface.media.timing import exact_rate, frame_count
 from talkface.media.video import VideoWriter
 from talkface.model.checkpoint import load_generator, weights_hash
 from talkface.model.generator import Generator
-from talkface.model.speaking import Portrait, speak_in_context
+from talkface.model.inference import AlignedFace, generate_frames_in_context
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
@@ -184,8 +184,8 @@ class _Scene:
     """All that the frames are made of."""
 
     photo: np.ndarray  # uint8 (H, W, 3), as large as the video
-    portrait: Portrait
-    choice: Choice
+    portrait: AlignedFace
+    choice: SelectedFace
     transform: np.ndarray  # (2, 3), px of `photo` to the aligned face
     speech: Speech
     generator: Generator
@@ -212,7 +212,9 @@ class _Scene:
     def play(self) -> Iterator[np.ndarray]:
         """The video's frames, uint8 RGB (height, width, 3)."""
         sound = iterate_windows(self.speech.mfcc, self.frames, self.fps, self.generator.config.audio_offsets)
-        spoken = speak_in_context(self.generator, self.portrait, sound, self.device, self.expression, float(self.fps))
+        spoken = generate_frames_in_context(
+            self.generator, self.portrait, sound, self.device, self.expression, float(self.fps)
+        )
         if self.crop:
             yield from (frame.face for frame in spoken)
             return
@@ -237,8 +239,8 @@ def _prepare(
     notes: list[str] = []
     with _timed(seconds, "photo"):
         picture = load_photo(photo)
-        choice = choose_face(picture, str(photo), number=face, box=box, landmarks=landmarks, device=where)
-        portrait = Portrait(warp(picture, choice.transform), choice.lips)
+        choice = select_face(picture, str(photo), number=face, box=box, landmarks=landmarks, device=where)
+        portrait = AlignedFace(warp(picture, choice.transform), choice.lips)
         sized, transform = _fit(picture, choice.transform, max_size)
     for note in choice.notes:
         _note(note, notes, on_note)
@@ -374,7 +376,7 @@ def _manifest(report: Report, scene: _Scene, photo: Path, speech: Path, options:
         "photo": {"path": str(photo), "sha256": sha256(photo)},
         "speech": {"path": str(speech), "sha256": sha256(speech), "seconds": scene.speech.duration},
         "weights": scene.weights,
-        "face": scene.choice.described(),
+        "face": scene.choice.to_dict(),
         "options": options,
         "device": str(scene.device),
         "threads": torch.get_num_threads(),
@@ -392,5 +394,5 @@ def _manifest(report: Report, scene: _Scene, photo: Path, speech: Path, options:
 
 
 def _write_json(path: Path, content: dict[str, Any]) -> None:
-    with replacing(path) as beside:
+    with atomic_write(path) as beside:
         beside.write_text(json_format.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

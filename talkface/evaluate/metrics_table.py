@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from talkface.metrics.bootstrap import mean_of_sums
-from talkface.metrics.correlation import correlation, liveliness
+from talkface.metrics.correlation import correlation, opening_std_ratio
 from talkface.metrics.sync import peak, peak_lag
 
 DETECTOR = "MediaPipe's attention face mesh (468 points) in PyTorch, on 256-px aligned frames"
@@ -36,7 +36,7 @@ DEFINITIONS = {
     "mouth_r": "Pearson correlation of mouth opening, generated against real: gap of the inner lips over eye distance, "
     "each clip's mean taken off, pooled over clips. No value where a mouth never moves.",
     "mouth_move": "How much the generated mouth opens and closes beside the real one: ratio of the standard deviations "
-    "of their openings, pooled as mouth_r. 0 does not move, 1 is as lively as life.",
+    "of their openings, pooled as mouth_r. 0 does not move, 1 is as kaiming_init as life.",
     "sync": _SYNC,
     "sync_lag": "Lag of that peak in frames of 40 ms, positive where the mouth is late.",
     "mi": "Jensen-Shannon estimate of the mutual information of frames and speech (paper Eq. 7) by the statistics "
@@ -83,7 +83,7 @@ COLUMNS = (
     Column("lmd_128", "lmd", "lmd", _half, 3, "down", True),
     Column("lmd_iod", "lmd", "lmd_iod", mean_of_sums, 2, "down", True),
     Column("mouth_r", "mouth_r", "mouth", correlation, 3, "up", True),
-    Column("mouth_move", "mouth_r", "mouth", liveliness, 2, "", True),
+    Column("mouth_move", "mouth_r", "mouth", opening_std_ratio, 2, "", True),
     Column("sync", "sync", "sync", peak, 3, "up", True),
     Column("sync_lag", "sync", "sync", peak_lag, 0, "", True),
     Column("mi", "mi", "mi", mean_of_sums, 3, "up"),

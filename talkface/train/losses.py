@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from talkface.model.attention import LIP_BOX
-from talkface.model.perceptual import PerceptualFeatures
+from talkface.train.perceptual import PerceptualFeatures
 
 
 def discriminator_loss(real_logits: Tensor, fake_logits: Tensor) -> Tensor:
@@ -41,7 +41,7 @@ def lip_loss(real: Tensor, fake: Tensor, window: tuple[int, int, int]) -> Tensor
     return F.l1_loss(crop_lips(fake, window), crop_lips(real, window))
 
 
-def painted_loss(real: Tensor, colour: Tensor, mask: Tensor) -> Tensor:
+def masked_l1_loss(real: Tensor, colour: Tensor, mask: Tensor) -> Tensor:
     """Mean absolute difference of colour (B, 3, S, S) and the real frame where the mask (B, 1, S, S) is above 0.
 
     Each frame counts alike, one without a mask as 0. Not in the paper. However little is painted yet, what could be is

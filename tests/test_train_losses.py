@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from talkface.model import losses
 from talkface.model.attention import LIP_BOX
-from talkface.model.perceptual import PerceptualFeatures
+from talkface.train import losses
+from talkface.train.perceptual import PerceptualFeatures
 
 WINDOW = (56, 112, 144)
 
@@ -77,7 +77,7 @@ def test_what_may_be_painted_is_compared_where_the_mask_is_and_each_frame_counts
     real, colour, mask = torch.zeros(3, 3, 8, 8), torch.zeros(3, 3, 8, 8), torch.zeros(3, 1, 8, 8)
     mask[0, :, :2], mask[1, :, :4] = 0.01, 1.0
     colour[0, :, :1], colour[1], colour[2] = 0.6, 0.3, 1.0
-    assert losses.painted_loss(real, colour, mask).item() == pytest.approx((0.3 + 0.3 + 0) / 3)
+    assert losses.masked_l1_loss(real, colour, mask).item() == pytest.approx((0.3 + 0.3 + 0) / 3)
 
 
 def test_a_masks_size_is_the_share_that_it_covers():

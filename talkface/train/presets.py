@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from talkface.errors import TalkfaceError
 from talkface.model.generator import GeneratorConfig
 
-LESSONS = ("visemes", "sound", "lips", "full")
+STAGES = ("visemes", "sound", "lips", "full")
 
 
 @dataclass(frozen=True)
@@ -28,8 +28,8 @@ class Stage:
     """Peak of a cosine that begins with a warm-up."""
 
     def __post_init__(self) -> None:
-        if self.lesson not in LESSONS:
-            raise TalkfaceError(f"Lesson {self.lesson!r} is not known.", f"Use one of {', '.join(LESSONS)}.")
+        if self.lesson not in STAGES:
+            raise TalkfaceError(f"Lesson {self.lesson!r} is not known.", f"Use one of {', '.join(STAGES)}.")
         if self.steps < 1 or self.rollout < 1:
             raise TalkfaceError(
                 f"Lesson {self.lesson!r} has {self.steps} steps of rollout {self.rollout}; both must be at least 1.",
@@ -59,9 +59,9 @@ class TrainConfig:
     """Weight of L_GAN in Eq. 13 (1 in the paper; here the other terms are means, not sums)."""
     perceptual_weight: float = 6.0
     """lambda_1 of Eq. 13: perceptual loss."""
-    perceptual_area: str = "lips"
+    perceptual_crop: str = "lips"
     """Where phi looks: "frame", the whole window as in the paper, or "lips", the lip area at a third of the cost."""
-    perceptual_moments: int = 1
+    perceptual_last_frames: int = 1
     """How many of a rollout's last frames phi looks at; 0: all of them, as in the paper."""
     lip_weight: float = 10.0
     """lambda_2 of Eq. 13: L1 on the lip area."""
@@ -71,14 +71,14 @@ class TrainConfig:
     """L1 on the whole window; not in the paper."""
     flow_weight: float = 0.3
     """Flow at the lip points, px; not in the paper, which has no warp."""
-    shape_weight: float = 1.0
+    audio_lip_weight: float = 1.0
     """Lip shape heard in the sound; not in the paper. Above 0 this loss alone teaches it; at 0 the pictures do."""
-    photo_weight: float = 1.0
+    neutral_lip_weight: float = 1.0
     """Lip shape read off the photo; not in the paper."""
-    colour_weight: float = 2.0
+    rgb_weight: float = 2.0
     """L1 of the colour wherever it may be painted, so that it is worth showing before the mask shows it; not in the
     paper."""
-    given_lips: float = 0.5
+    teacher_forcing: float = 0.5
     """Share of the sequences of "full" that are made from the true lips, not from those heard: what is painted between
     heard lips can only be a blur of what may be there; not in the paper."""
     mask_weight: float = 0.3
@@ -103,12 +103,14 @@ class TrainConfig:
     def __post_init__(self) -> None:
         if self.estimate not in ("js", "dv", "none"):
             raise TalkfaceError(f"estimate {self.estimate!r} is not known.", "Use js, dv or none.")
-        if self.perceptual_area not in ("frame", "lips"):
-            raise TalkfaceError(f"perceptual_area {self.perceptual_area!r} is not known.", "Use frame or lips.")
-        if not 0 <= self.given_lips <= 1:
-            raise TalkfaceError(f"given_lips {self.given_lips} is no share.", "Use a number from 0 to 1.")
-        if self.perceptual_moments < 0:
-            raise TalkfaceError(f"perceptual_moments {self.perceptual_moments} is less than 0.", "Use 0 for all.")
+        if self.perceptual_crop not in ("frame", "lips"):
+            raise TalkfaceError(f"perceptual_crop {self.perceptual_crop!r} is not known.", "Use frame or lips.")
+        if not 0 <= self.teacher_forcing <= 1:
+            raise TalkfaceError(f"teacher_forcing {self.teacher_forcing} is no share.", "Use a number from 0 to 1.")
+        if self.perceptual_last_frames < 0:
+            raise TalkfaceError(
+                f"perceptual_last_frames {self.perceptual_last_frames} is less than 0.", "Use 0 for all."
+            )
 
     @property
     def total_steps(self) -> int:
@@ -128,13 +130,13 @@ PAPER = TrainConfig(
     mi_weight=0.1,
     frame_weight=1.0,
     flow_weight=0.0,
-    shape_weight=0.0,
-    photo_weight=0.0,
-    given_lips=0.0,
-    colour_weight=0.0,
+    audio_lip_weight=0.0,
+    neutral_lip_weight=0.0,
+    teacher_forcing=0.0,
+    rgb_weight=0.0,
     mask_weight=0.0,
-    perceptual_area="frame",
-    perceptual_moments=0,
+    perceptual_crop="frame",
+    perceptual_last_frames=0,
 )
 TINY = replace(
     SMALL,

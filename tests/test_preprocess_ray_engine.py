@@ -11,8 +11,8 @@ from talkface.data.layouts import find_sources
 from talkface.data.shards import read_lines, shard_indexes
 from talkface.errors import TalkfaceError
 from talkface.preprocess import PreprocessConfig, preprocess
-from talkface.preprocess.plan import units_to_do
-from talkface.preprocess.work import Attempt, Job, work_on
+from talkface.preprocess.plan import shards_to_do
+from talkface.preprocess.worker import RunSpec, ShardAttempt, work_on
 
 HERE = Path(__file__).resolve().parent
 
@@ -61,21 +61,21 @@ def test_a_cluster_of_two_workers_makes_the_shards_of_this_process_and_loses_one
         ("crashed", {"train": 1, "val": 0, "test": 0}),
     ]
     sources = find_sources("folder", tmp_path / "films", split_list=tmp_path / "splits.txt")
-    for unit in units_to_do(sources, tmp_path / "here", 2):
-        work_on(Attempt(unit, crashed=("c",)), Job(tmp_path / "here", "films", DeadlyGates()))
+    for unit in shards_to_do(sources, tmp_path / "here", 2):
+        work_on(ShardAttempt(unit, crashed=("c",)), RunSpec(tmp_path / "here", "films", DeadlyGates()))
     for ours, theirs in zip(shard_indexes(tmp_path / "here"), shard_indexes(tmp_path / "ray"), strict=True):
         assert read_lines(ours) == read_lines(theirs)
         assert ours.with_suffix(".tar").read_bytes() == theirs.with_suffix(".tar").read_bytes()
 
 
 def test_what_the_user_can_mend_comes_back_from_a_task_with_its_words(tmp_path, cluster):
-    from talkface.preprocess.cluster import run_ray
+    from talkface.preprocess.ray_engine import run_ray
 
     films.write_talk(tmp_path / "films" / "a.mp4", 10)
-    units = units_to_do(find_sources("folder", tmp_path / "films"), tmp_path, 1)
+    units = shards_to_do(find_sources("folder", tmp_path / "films"), tmp_path, 1)
     (tmp_path / "file").touch()
     with pytest.raises(TalkfaceError, match="cannot be written") as caught:
-        run_ray(units, Job(tmp_path / "file" / "out", "films", DeadlyGates()), 1, lambda progress: None)
+        run_ray(units, RunSpec(tmp_path / "file" / "out", "films", DeadlyGates()), 1, lambda progress: None)
     assert caught.value.fix == (
         "Choose a folder that exists, may be written and has space. What was written before is whole."
     )

@@ -33,7 +33,7 @@ STRADDLING = 3  # steps whose window reaches into the silence after them
 
 
 @dataclass
-class Taken:
+class DecodedVideo:
     """A decoded video, or a piece of a long one."""
 
     source: Source
@@ -53,7 +53,7 @@ class Taken:
 
 
 @dataclass
-class Made:
+class ClipResult:
     """What became of a video."""
 
     clip: Clip | None
@@ -64,26 +64,26 @@ class Made:
     """Correlation of mouth and sound at each lag of talkface.preprocess.sync.LAGS."""
 
 
-def take(source: Source, limits: Gates) -> Iterator[Taken]:
+def take(source: Source, limits: Gates) -> Iterator[DecodedVideo]:
     """Decode a video at 25 frames per second, and its sound; a long video piece by piece."""
     try:
         speech = load_speech(source.path)
     except TalkfaceError as error:
         reason = gates.NO_SOUND if isinstance(error, NoSound) else gates.UNREADABLE
-        yield Taken(source, [], None, reason=reason, detail=str(error))
+        yield DecodedVideo(source, [], None, reason=reason, detail=str(error))
         return
     start, piece = 0, None
     try:
         for frames, last in parts(read_frames(source.path, FPS, MAX_SIDE), limits.piece_frames, limits.min_frames):
             if last and piece is None:
-                yield Taken(source, frames, speech)
+                yield DecodedVideo(source, frames, speech)
                 return
             piece = 0 if piece is None else piece + 1
             yield _piece(source, frames, speech, start, piece, last)
             start += len(frames)
     except TalkfaceError as error:
         piece = None if piece is None else piece + 1
-        yield Taken(source, [], None, piece=piece, reason=gates.UNREADABLE, detail=str(error))
+        yield DecodedVideo(source, [], None, piece=piece, reason=gates.UNREADABLE, detail=str(error))
 
 
 def parts(items: Iterator, size: int, least: int) -> Iterator[tuple[list, bool]]:
@@ -96,7 +96,9 @@ def parts(items: Iterator, size: int, least: int) -> Iterator[tuple[list, bool]]
         part = [] if last else following + list(islice(items, size - least))
 
 
-def _piece(source: Source, frames: list[np.ndarray], speech: Speech, start: int, piece: int, last: bool) -> Taken:
+def _piece(
+    source: Source, frames: list[np.ndarray], speech: Speech, start: int, piece: int, last: bool
+) -> DecodedVideo:
     """The piece of a video that begins at frame `start`, with its sound and a bit more on either side."""
     first, end = start * STEPS_PER_FRAME, (start + len(frames)) * STEPS_PER_FRAME
     lead = min(first, MARGIN_STEPS)
@@ -104,13 +106,13 @@ def _piece(source: Source, frames: list[np.ndarray], speech: Speech, start: int,
     if not last:
         seconds = min(seconds, len(frames) / FPS)
     part = replace(speech, mfcc=speech.mfcc[first - lead : end + MARGIN_STEPS], duration=seconds)
-    return Taken(source, frames, part, lead, piece)
+    return DecodedVideo(source, frames, part, lead, piece)
 
 
-def make(taken: Taken, dataset: str, finder: FaceFinder, limits: Gates) -> Made:
+def make(taken: DecodedVideo, dataset: str, finder: FaceFinder, limits: Gates) -> ClipResult:
     """The clip of a decoded video, or the first gate that it does not pass."""
     if taken.reason:
-        return Made(None, taken.reason, {"detail": taken.detail})
+        return ClipResult(None, taken.reason, {"detail": taken.detail})
     frames, speech = taken.frames, taken.speech
     facts = {
         "frames": len(frames),
@@ -119,22 +121,22 @@ def make(taken: Taken, dataset: str, finder: FaceFinder, limits: Gates) -> Made:
         "level_db": round(speech.level_db, 1),
     }
     if reason := limits.before_faces(facts):
-        return Made(None, reason, facts)
+        return ClipResult(None, reason, facts)
     faces = list(finder.track(frames))
     facts |= face_facts(faces)
     if reason := limits.on_faces(facts):
-        return Made(None, reason, facts)
+        return ClipResult(None, reason, facts)
     transforms, points = aligned_points(_filled(faces))
     pictures = [align.warp(frame, matrix) for frame, matrix in zip(frames, transforms, strict=True)]
     facts["change"] = round(largest_change(pictures), 1)
     if reason := limits.on_pictures(facts):
-        return Made(None, reason, facts)
+        return ClipResult(None, reason, facts)
     clip = _clip(taken, dataset, transforms, points, pictures)
     opening = landmarks.mouth_opening(clip.lips, EYE_DISTANCE)
     curve = correlation_curve(opening, _loudness(speech.mfcc), lead_steps=taken.lead_steps)
     facts["lag"], facts["lag_correlation"] = (round(value, 3) for value in peak(curve))
     clip.quality = facts
-    return Made(clip, gates.KEPT, facts, curve)
+    return ClipResult(clip, gates.KEPT, facts, curve)
 
 
 def _loudness(mfcc: np.ndarray) -> np.ndarray:
@@ -188,7 +190,9 @@ def largest_change(pictures: list[np.ndarray]) -> float:
     return float(changes.max(initial=0))
 
 
-def _clip(taken: Taken, dataset: str, transforms: np.ndarray, points: np.ndarray, pictures: list[np.ndarray]) -> Clip:
+def _clip(
+    taken: DecodedVideo, dataset: str, transforms: np.ndarray, points: np.ndarray, pictures: list[np.ndarray]
+) -> Clip:
     source = taken.source
     return Clip(
         name=taken.name,

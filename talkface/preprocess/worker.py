@@ -20,13 +20,13 @@ from talkface.errors import TalkfaceError
 from talkface.face.find import FaceFinder
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.preprocess import gates
+from talkface.preprocess.build import ClipResult, DecodedVideo, make, take
 from talkface.preprocess.gates import Gates
-from talkface.preprocess.making import Made, Taken, make, take
-from talkface.preprocess.plan import Unit
+from talkface.preprocess.plan import ShardSpec
 
 
 @dataclass(frozen=True)
-class Job:
+class RunSpec:
     """What all units of a run have in common."""
 
     root: Path
@@ -44,24 +44,24 @@ class Progress:
 
 
 @dataclass(frozen=True)
-class Attempt:
+class ShardAttempt:
     """A unit to do, and what is known of earlier attempts at it."""
 
-    unit: Unit
+    unit: ShardSpec
     crashed: tuple[str, ...] = ()
     """Videos that have killed a worker; they are skipped."""
 
-    ahead: bool = True
+    prefetch: bool = True
     """Decode the next video meanwhile. Without it, who dies, dies of the video that was told last."""
 
-    def after_death(self, at: str) -> Attempt:
+    def after_death(self, at: str) -> ShardAttempt:
         """How to go on after the death of a worker that was last heard of at video `at`.
 
         Raises:
             TalkfaceError: the worker died before it came to a video.
         """
-        if self.ahead:
-            return replace(self, ahead=False)
+        if self.prefetch:
+            return replace(self, prefetch=False)
         if not at:
             raise TalkfaceError(
                 "The worker processes die before they begin.",
@@ -78,13 +78,13 @@ def finder() -> FaceFinder:
     return FaceFinder("cpu")
 
 
-def work_on(attempt: Attempt, job: Job, tell: Callable[[Progress], None] = lambda progress: None) -> None:
+def work_on(attempt: ShardAttempt, job: RunSpec, report: Callable[[Progress], None] = lambda progress: None) -> None:
     """Write the shard of a unit.
 
     Args:
         attempt: which videos, and how.
         job: of which run.
-        tell: called when a video begins, now and then while it lasts, and when it is done.
+        report: called when a video begins, now and then while it lasts, and when it is done.
 
     Raises:
         TalkfaceError: no ffmpeg, or the shard cannot be written.
@@ -93,24 +93,26 @@ def work_on(attempt: Attempt, job: Job, tell: Callable[[Progress], None] = lambd
     ffmpeg_exe()  # missing on one machine of many, it must not make videos count as unreadable
     healthy = [source for source in unit.sources if source.name not in attempt.crashed]
     with ShardWriter(job.root, unit.stem) as shard:
-        for source, pieces in groupby(_decoded(healthy, job.gates, attempt.ahead, tell), key=attrgetter("source")):
+        for source, pieces in groupby(_decoded(healthy, job.gates, attempt.prefetch, report), key=attrgetter("source")):
             frames = 0
             for taken in pieces:
                 made = _made(taken, job, nets)
                 _write(shard, taken, made)
                 frames += len(made.clip) if made.clip else 0
-                tell(Progress(source.name))
-            tell(Progress(source.name, frames))
+                report(Progress(source.name))
+            report(Progress(source.name, frames))
         for source in unit.sources:
             if source.name in attempt.crashed:
-                _write(shard, Taken(source, [], None), _crash("the worker process died"))
-                tell(Progress(source.name, 0))
+                _write(shard, DecodedVideo(source, [], None), _crash("the worker process died"))
+                report(Progress(source.name, 0))
 
 
-def _decoded(sources: list[Source], limits: Gates, ahead: bool, tell: Callable[[Progress], None]) -> Iterator[Taken]:
+def _decoded(
+    sources: list[Source], limits: Gates, prefetch: bool, report: Callable[[Progress], None]
+) -> Iterator[DecodedVideo]:
     """The videos in order, decoded, long ones in pieces."""
-    if not ahead:
-        yield from _guarded(sources, limits, lambda source: tell(Progress(source.name)))
+    if not prefetch:
+        yield from _guarded(sources, limits, lambda source: report(Progress(source.name)))
         return
     pieces = _guarded(sources, limits, lambda source: None)  # from the thread nothing is told: pipes have one user
     with ThreadPoolExecutor(1) as thread:
@@ -120,28 +122,28 @@ def _decoded(sources: list[Source], limits: Gates, ahead: bool, tell: Callable[[
             yield taken
 
 
-def _guarded(sources: list[Source], limits: Gates, begin: Callable[[Source], None]) -> Iterator[Taken]:
+def _guarded(sources: list[Source], limits: Gates, begin: Callable[[Source], None]) -> Iterator[DecodedVideo]:
     """One video that nobody foresaw must not cost the other half million; its traceback goes into the manifest."""
     for source in sources:
         begin(source)
         try:
             yield from take(source, limits)
         except Exception:
-            yield Taken(source, [], None, reason=gates.CRASHED, detail=traceback.format_exc(limit=-3))
+            yield DecodedVideo(source, [], None, reason=gates.CRASHED, detail=traceback.format_exc(limit=-3))
 
 
-def _made(taken: Taken, job: Job, nets: FaceFinder) -> Made:
+def _made(taken: DecodedVideo, job: RunSpec, nets: FaceFinder) -> ClipResult:
     try:
         return make(taken, job.dataset, nets, job.gates)
     except Exception:
         return _crash(traceback.format_exc(limit=-3))
 
 
-def _crash(detail: str) -> Made:
-    return Made(None, gates.CRASHED, {"detail": detail})
+def _crash(detail: str) -> ClipResult:
+    return ClipResult(None, gates.CRASHED, {"detail": detail})
 
 
-def _write(shard: ShardWriter, taken: Taken, made: Made) -> None:
+def _write(shard: ShardWriter, taken: DecodedVideo, made: ClipResult) -> None:
     source, facts = taken.source, {"status": made.reason, "facts": made.facts}
     if made.clip is not None:
         shard.add(made.clip, **facts, curve=[round(float(value), 3) for value in made.curve])

@@ -13,20 +13,20 @@ from collections.abc import Callable
 from typing import Any
 
 from talkface.errors import TalkfaceError
-from talkface.preprocess.plan import Unit
-from talkface.preprocess.work import Attempt, Job, Progress, work_on
+from talkface.preprocess.plan import ShardSpec
+from talkface.preprocess.worker import Progress, RunSpec, ShardAttempt, work_on
 
-PATIENCE = 600.0  # seconds without a word from a task that has begun, after which it is ended
+TIMEOUT = 600.0  # seconds without a word from a task that has begun, after which it is ended
 POLL = 1.0  # seconds
 
 
 class _Board:
-    """An actor that workers tell, and the driver reads."""
+    """An actor that workers report, and the driver reads."""
 
     def __init__(self) -> None:
         self._said: list[tuple[str, Progress]] = []
 
-    def tell(self, unit: str, progress: Progress) -> None:
+    def report(self, unit: str, progress: Progress) -> None:
         self._said.append((unit, progress))
 
     def read(self) -> list[tuple[str, Progress]]:
@@ -34,7 +34,7 @@ class _Board:
         return said
 
 
-def run_ray(units: list[Unit], job: Job, workers: int, tell: Callable[[Progress], None]) -> int:
+def run_ray(units: list[ShardSpec], job: RunSpec, workers: int, report: Callable[[Progress], None]) -> int:
     """Do all units with at most `workers` tasks at a time; 0 for as many as the cluster has CPUs.
 
     Returns:
@@ -50,7 +50,7 @@ def run_ray(units: list[Unit], job: Job, workers: int, tell: Callable[[Progress]
         ray.init(log_to_driver=False)
     try:
         workers = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(units))
-        _Crew(ray, job, tell).do(units, workers)
+        _Crew(ray, job, report).do(units, workers)
     finally:
         if ours:
             ray.shutdown()
@@ -68,17 +68,17 @@ def _ray() -> Any:
 class _Crew:
     """The tasks at work, and what was last heard of each."""
 
-    def __init__(self, ray: Any, job: Job, tell: Callable[[Progress], None]) -> None:
-        self.ray, self.tell = ray, tell
+    def __init__(self, ray: Any, job: RunSpec, report: Callable[[Progress], None]) -> None:
+        self.ray, self.report = ray, report
         self.job = ray.put(job)
         self.board = ray.remote(num_cpus=0)(_Board).remote()
         # What failed is tried again by us, who know at which video it was; Ray would start from the beginning for ever.
         self.task = ray.remote(num_cpus=1, max_retries=0)(_serve)
-        self.at_work: dict[Any, Attempt] = {}
+        self.at_work: dict[Any, ShardAttempt] = {}
         self.heard: dict[str, tuple[str, float]] = {}  # of a shard: last video, and when
 
-    def do(self, units: list[Unit], workers: int) -> None:
-        waiting = [Attempt(unit) for unit in reversed(units)]
+    def do(self, units: list[ShardSpec], workers: int) -> None:
+        waiting = [ShardAttempt(unit) for unit in reversed(units)]
         while waiting or self.at_work:
             while waiting and len(self.at_work) < workers:
                 attempt = waiting.pop()
@@ -91,9 +91,9 @@ class _Crew:
     def _listen(self) -> None:
         for unit, progress in self.ray.get(self.board.read.remote()):
             self.heard[unit] = progress.name, time.monotonic()
-            self.tell(progress)
+            self.report(progress)
 
-    def _end(self, task: Any) -> Attempt | None:
+    def _end(self, task: Any) -> ShardAttempt | None:
         """What is still to be done of a task that has ended."""
         attempt = self.at_work.pop(task)
         at, _ = self.heard.pop(attempt.unit.stem, ("", 0.0))
@@ -109,15 +109,15 @@ class _Crew:
     def _end_the_silent(self) -> None:
         for task, attempt in self.at_work.items():
             _, when = self.heard.get(attempt.unit.stem, ("", time.monotonic()))
-            if time.monotonic() - when > PATIENCE:
+            if time.monotonic() - when > TIMEOUT:
                 self.ray.cancel(task, force=True)
 
 
-def _serve(attempt: Attempt, job: Job, board: Any) -> None:
+def _serve(attempt: ShardAttempt, job: RunSpec, board: Any) -> None:
     """A task: one unit. It waits until it was heard, so that the last word of one who dies is known."""
     import ray
 
-    def tell(progress: Progress) -> None:
-        ray.get(board.tell.remote(attempt.unit.stem, progress))
+    def report(progress: Progress) -> None:
+        ray.get(board.report.remote(attempt.unit.stem, progress))
 
-    work_on(attempt, job, tell)
+    work_on(attempt, job, report)

@@ -8,9 +8,9 @@ from test_model_generator import MINI, scrambled
 from torch.nn import functional as F
 
 from talkface.data.visemes import VISEMES
-from talkface.model.losses import lip_shape_loss
-from talkface.model.networks import VISEME_CLASSES, Average, Networks
-from talkface.model.presets import LESSONS, TINY
+from talkface.train.losses import lip_shape_loss
+from talkface.train.networks import EMA, VISEME_CLASSES, Networks
+from talkface.train.presets import STAGES, TINY
 
 CONFIG = replace(TINY, generator=MINI, perceptual_weight=0.0)
 
@@ -33,7 +33,7 @@ def test_each_lesson_trains_its_part_of_the_generator():
 def test_no_lesson_trains_the_adversaries_or_the_features_by_the_generators_loss():
     networks = Networks(replace(CONFIG, perceptual_weight=1.0))
     theirs = {id(p) for p in networks.objective.parameters()}
-    for lesson in LESSONS:
+    for lesson in STAGES:
         assert not theirs & {id(p) for p in networks.learners(lesson)}
     judges = {id(p) for p in networks.adversaries()}
     assert judges < theirs
@@ -54,13 +54,13 @@ def test_the_second_lesson_tells_lip_shapes_from_the_sound_and_from_where_they_a
     windows, (lips, mean) = torch.randn(4, 3, 20, 13), torch.randn(2, 4, 40, 2)
     heard, seen = networks.generator.audio_and_lips(windows)[1], networks.generator.photo_lips(lips)
     terms = networks("sound", windows, lips, mean)
-    assert terms["shape"].item() == pytest.approx(lip_shape_loss(heard, (lips - mean) / 8).item())
-    assert terms["photo"].item() == pytest.approx(lip_shape_loss(seen, (lips - mean) / 8).item())
+    assert terms["audio_lip"].item() == pytest.approx(lip_shape_loss(heard, (lips - mean) / 8).item())
+    assert terms["neutral_lip"].item() == pytest.approx(lip_shape_loss(seen, (lips - mean) / 8).item())
 
 
 def test_the_average_follows_by_its_decay():
     net, target = scrambled(), scrambled(seed=1)
-    average = Average(net, decay=0.9)
+    average = EMA(net, decay=0.9)
     expected = net.place.clone() * 0
     for update in range(1, 4):
         average.update(target)
@@ -75,13 +75,13 @@ def test_the_average_follows_by_its_decay():
 
 def test_weights_that_were_learned_before_are_forgotten_by_the_decay_alone():
     net, target = scrambled(), scrambled(seed=1)
-    average = Average(net, decay=0.9, random=False)
+    average = EMA(net, decay=0.9, random=False)
     average.update(target)
     assert torch.allclose(average.network.place, 0.9 * net.place + 0.1 * target.place, atol=1e-6)
 
 
 def test_the_average_is_a_network_of_its_own():
     net = scrambled()
-    average = Average(net, decay=0.9)
+    average = EMA(net, decay=0.9)
     net.place.add_(1)
     assert not torch.equal(average.network.place, net.place)

@@ -7,11 +7,11 @@ import pytest
 
 from talkface.config import ALIGNED_LIPS, EYE_CENTRE
 from talkface.errors import TalkfaceError
-from talkface.face import choose
+from talkface.face import select
 from talkface.face.align import TEMPLATE, apply
-from talkface.face.choose import choose_face, upright
 from talkface.face.find import Face
 from talkface.face.landmarks import EYES, STABLE
+from talkface.face.select import select_face, upright
 
 ASTRONAUT = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
 PHOTO = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
@@ -41,20 +41,20 @@ def seen(monkeypatch):
         def find_in(self, picture, box):
             return faces[0] if faces else None
 
-    monkeypatch.setattr(choose, "FaceFinder", Finder)
+    monkeypatch.setattr(select, "FaceFinder", Finder)
     return faces
 
 
 def test_one_face_is_taken_without_a_word(seen):
     seen.append(face_at(0))
-    choice = choose_face(PHOTO, "photo.jpg")
+    choice = select_face(PHOTO, "photo.jpg")
     assert (choice.number, choice.found, choice.notes) == (1, 1, ())
     np.testing.assert_allclose(choice.transform, [[1, 0, 0], [0, 1, 0]], atol=1e-5)
 
 
 def test_of_several_faces_the_largest_speaks_and_the_user_is_told(seen):
     seen += [face_at(0, 0.5), face_at(200), face_at(400, 0.7)]
-    choice = choose_face(PHOTO, "group.jpg")
+    choice = select_face(PHOTO, "group.jpg")
     assert (choice.number, choice.found) == (2, 3)
     (note,) = choice.notes
     assert "group.jpg has 3 faces" in note
@@ -63,16 +63,16 @@ def test_of_several_faces_the_largest_speaks_and_the_user_is_told(seen):
 
 def test_a_face_is_picked_by_its_number_from_the_left(seen):
     seen += [face_at(0, 0.5), face_at(200)]
-    choice = choose_face(PHOTO, "group.jpg", number=1)
+    choice = select_face(PHOTO, "group.jpg", number=1)
     assert (choice.number, choice.notes) == (1, ())
     np.testing.assert_allclose(choice.transform, [[2, 0, 0], [0, 2, 0]], atol=1e-4)
 
 
 def test_the_lips_are_told_where_they_lie_on_the_aligned_face(seen):
     seen += [face_at(200, 0.5)]
-    assert np.allclose(choose_face(PHOTO, "photo.jpg").lips, 128, atol=1e-3)  # where face_at has its mouth at scale 1
+    assert np.allclose(select_face(PHOTO, "photo.jpg").lips, 128, atol=1e-3)  # where face_at has its mouth at scale 1
     seen.clear()
-    lips = choose_face(PHOTO, "drawing.jpg", box=(100, 100, 200, 200)).lips
+    lips = select_face(PHOTO, "drawing.jpg", box=(100, 100, 200, 200)).lips
     assert np.array_equal(lips, np.array(ALIGNED_LIPS, np.float32))
 
 
@@ -80,12 +80,12 @@ def test_the_lips_are_told_where_they_lie_on_the_aligned_face(seen):
 def test_a_number_that_no_face_has_is_refused(seen, number):
     seen += [face_at(0), face_at(200)]
     with pytest.raises(TalkfaceError, match=f"--face {number}: group.jpg has 2 faces"):
-        choose_face(PHOTO, "group.jpg", number=number)
+        select_face(PHOTO, "group.jpg", number=number)
 
 
 def test_a_photo_without_a_face_is_refused_with_its_size_and_a_way_out(seen):
     with pytest.raises(TalkfaceError, match=r"No face found in wall.jpg \(600x400\)") as error:
-        choose_face(PHOTO, "wall.jpg")
+        select_face(PHOTO, "wall.jpg")
     assert "--box" in error.value.fix
 
 
@@ -93,12 +93,12 @@ def test_a_photo_without_a_face_is_refused_with_its_size_and_a_way_out(seen):
 def test_a_profile_is_refused(seen, options):
     seen.append(face_at(0, yaw=-62))
     with pytest.raises(TalkfaceError, match="turned about 62 degrees"):
-        choose_face(PHOTO, "coin.jpg", **options)
+        select_face(PHOTO, "coin.jpg", **options)
 
 
 def test_a_turned_and_a_small_face_are_taken_with_a_warning(seen):
     seen.append(face_at(0, scale=0.2, yaw=30))
-    turned, small = choose_face(PHOTO, "photo.jpg").notes
+    turned, small = select_face(PHOTO, "photo.jpg").notes
     assert "30 degrees" in turned
     assert "14 px between the eyes" in small
 
@@ -117,24 +117,24 @@ def test_a_turned_and_a_small_face_are_taken_with_a_warning(seen):
 )
 def test_a_box_outside_the_photo_is_refused(seen, box, problem):
     with pytest.raises(TalkfaceError, match=problem):
-        choose_face(PHOTO, "photo.jpg", box=box)
+        select_face(PHOTO, "photo.jpg", box=box)
 
 
 def test_fan_without_its_package_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "face_alignment", None)
     with pytest.raises(TalkfaceError, match="face-alignment cannot be loaded") as error:
-        choose_face(PHOTO, "photo.jpg", landmarks="fan")
+        select_face(PHOTO, "photo.jpg", landmarks="fan")
     assert "pip install" in error.value.fix
 
 
 def test_a_box_and_a_number_at_once_are_refused(seen):
     with pytest.raises(TalkfaceError, match="--face and --box"):
-        choose_face(PHOTO, "photo.jpg", box=(0, 0, 100, 100), number=1)
+        select_face(PHOTO, "photo.jpg", box=(0, 0, 100, 100), number=1)
 
 
 def test_a_box_in_which_no_face_is_seen_is_believed(seen):
     box = (100, 50, 200, 240)
-    choice = choose_face(PHOTO, "drawing.png", box=box)
+    choice = select_face(PHOTO, "drawing.png", box=box)
     assert choice.box == box
     assert "taken for an upright one" in choice.notes[0]
     np.testing.assert_array_equal(choice.transform, upright(box))
@@ -143,7 +143,7 @@ def test_a_box_in_which_no_face_is_seen_is_believed(seen):
 def test_an_upright_box_lies_as_the_mesh_lies_in_a_photo():
     """The proportions assumed for a drawing, against those of a real face."""
     picture = cv2.cvtColor(cv2.imread(str(ASTRONAUT)), cv2.COLOR_BGR2RGB)
-    (face,) = choose.FaceFinder().find(picture)
+    (face,) = select.FaceFinder().find(picture)
     eyes = apply(upright(tuple(face.box)), face.points[list(EYES)]).reshape(2, 2, 2).mean(1)
     assert np.abs(eyes.mean(0) - EYE_CENTRE).max() < 6
     assert abs(eyes[1, 0] - eyes[0, 0] - 70) < 6

@@ -14,10 +14,10 @@ from talkface.evaluate.score import RowFrames
 from talkface.face.landmarks import mouth_opening
 from talkface.metrics.sync import energy_of_mfcc
 from talkface.model.generator import Generator
-from talkface.model.speaking import Portrait, speak
+from talkface.model.inference import AlignedFace, speak
 
 
-def wrong_sounds(speakers: list[str], seed: int) -> list[int]:
+def mismatched_audio(speakers: list[str], seed: int) -> list[int]:
     """For each clip another one whose speech it is given: never its own, of another speaker wherever possible.
 
     Each clip gives its speech once. Clips are shuffled by the seed, laid out speaker by speaker, and turned round by
@@ -40,7 +40,7 @@ def wrong_sounds(speakers: list[str], seed: int) -> list[int]:
     return donors
 
 
-def fit_windows(windows: np.ndarray, frames: int) -> np.ndarray:
+def tile_windows(windows: np.ndarray, frames: int) -> np.ndarray:
     """Speech cut or repeated to a length: (T, 20, 13) -> (frames, 20, 13)."""
     return windows[np.arange(frames) % len(windows)]
 
@@ -59,10 +59,10 @@ def identity_frame(clip: Clip, how: str, seed: int) -> int:
     return int(np.random.default_rng(seed).integers(len(clip))) if how == "random" else 0
 
 
-def identity_portrait(clip: Clip, how: str, seed: int) -> Portrait:
+def identity_face(clip: Clip, how: str, seed: int) -> AlignedFace:
     """That frame, and where its lips are."""
     number = identity_frame(clip, how, seed)
-    return Portrait(clip.frame(number), clip.lips[number])
+    return AlignedFace(clip.frame(number), clip.lips[number])
 
 
 def frame_energy(windows: np.ndarray) -> np.ndarray:
@@ -72,7 +72,7 @@ def frame_energy(windows: np.ndarray) -> np.ndarray:
 
 
 def spoken(
-    generator: Generator, portrait: Portrait, windows: np.ndarray, device: torch.device | str
+    generator: Generator, portrait: AlignedFace, windows: np.ndarray, device: torch.device | str
 ) -> Iterator[np.ndarray]:
     """Frames of the portrait saying what is in the windows, uint8 (256, 256, 3)."""
     return (frame.face for frame in speak(generator, portrait, windows, device))
@@ -81,7 +81,7 @@ def spoken(
 def row_frames(
     names: tuple[str, ...],
     generator: Generator | None,
-    portrait: Portrait,
+    portrait: AlignedFace,
     windows: np.ndarray,
     wrong: np.ndarray | None,
     device: torch.device | str,

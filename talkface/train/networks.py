@@ -11,12 +11,12 @@ from torch.nn import functional as F
 
 from talkface.model.encoders import conv_weights_channels_last
 from talkface.model.generator import LIP_UNIT, Generator
-from talkface.model.losses import lip_shape_loss
-from talkface.model.objective import Batch, Generated, Objective, Rollout
-from talkface.model.presets import TrainConfig
+from talkface.train.losses import lip_shape_loss
+from talkface.train.objective import Batch, Generated, Objective, Rollout
+from talkface.train.presets import TrainConfig
 
 VISEME_CLASSES = 14
-LEARNED = 1_000_000  # updates that weights count as having had which come from a file
+WARM_EMA_UPDATES = 1_000_000  # updates that weights count as having had which come from a file
 
 
 class Networks(nn.Module):
@@ -29,7 +29,7 @@ class Networks(nn.Module):
         super().__init__()
         self.config = config
         self.generator = conv_weights_channels_last(Generator(config.generator))
-        self.rollout = Rollout(self.generator, lips_taught=bool(config.shape_weight))
+        self.rollout = Rollout(self.generator, detach_lips=bool(config.audio_lip_weight))
         self.objective = conv_weights_channels_last(Objective(config))
         self.viseme_head = nn.Linear(config.generator.audio_width, VISEME_CLASSES)
 
@@ -61,10 +61,10 @@ class Networks(nn.Module):
     def _visemes(self, windows: Tensor, classes: Tensor) -> dict[str, Tensor]:
         return {"visemes": F.cross_entropy(self.viseme_head(self.generator.audio_encoder.window(windows)), classes)}
 
-    def _sound(self, windows: Tensor, lips: Tensor, mean_lips: Tensor) -> dict[str, Tensor]:
-        net, true = self.generator, (lips - mean_lips) / LIP_UNIT
+    def _sound(self, windows: Tensor, lips: Tensor, clip_mean_lips: Tensor) -> dict[str, Tensor]:
+        net, true = self.generator, (lips - clip_mean_lips) / LIP_UNIT
         heard = net.lip_head(net.audio_encoder(windows)).unflatten(1, lips.shape[1:])
-        return {"shape": lip_shape_loss(heard, true), "photo": lip_shape_loss(net.photo_lips(lips), true)}
+        return {"audio_lip": lip_shape_loss(heard, true), "neutral_lip": lip_shape_loss(net.photo_lips(lips), true)}
 
     def _rollout(self, batch: Batch, rate: Tensor, from_real: Tensor, given: Tensor, hears: bool) -> Generated:
         return self.rollout(batch, rate, from_real, given, hears)
@@ -73,7 +73,7 @@ class Networks(nn.Module):
         return self.objective.adversary_terms(batch, made)
 
 
-class Average:
+class EMA:
     """Exponential moving average of the generator's weights; what is published.
 
     Args:
@@ -84,7 +84,7 @@ class Average:
 
     def __init__(self, generator: Generator, decay: float, random: bool = True) -> None:
         self.network = copy.deepcopy(generator).requires_grad_(False)
-        self.decay, self.updates = decay, 0 if random else LEARNED
+        self.decay, self.updates = decay, 0 if random else WARM_EMA_UPDATES
 
     @torch.no_grad()
     def update(self, generator: Generator) -> None:

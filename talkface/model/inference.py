@@ -26,7 +26,7 @@ BLOCK = 256  # frames whose sound is encoded together
 ONSET = 0.12  # s in which the photo's own lips fade to a third
 
 
-class Portrait(NamedTuple):
+class AlignedFace(NamedTuple):
     """A face that is to speak."""
 
     face: np.ndarray
@@ -35,7 +35,7 @@ class Portrait(NamedTuple):
     """float32 (40, 2) px: where the lips are in it, as `talkface.face.landmarks.lips` orders them."""
 
 
-class SpokenFrame(NamedTuple):
+class OutputFrame(NamedTuple):
     """One frame on the aligned face, and what paste-back needs to repeat it at the photo's own resolution."""
 
     face: np.ndarray
@@ -53,7 +53,7 @@ def to_network(picture: np.ndarray, device: torch.device | str = "cpu") -> Tenso
     return torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1)[None].float() / 255
 
 
-def with_context(windows: Iterable[np.ndarray], offsets: Sequence[int]) -> Iterator[np.ndarray]:
+def with_audio_context(windows: Iterable[np.ndarray], offsets: Sequence[int]) -> Iterator[np.ndarray]:
     """For each (20, 13) window those that lie at `offsets` from it, as many before as after; ends repeated.
 
     Yields:
@@ -78,11 +78,11 @@ def _ends_repeated(windows: Iterable[np.ndarray], times: int) -> Iterator[np.nda
 
 def speak(
     generator: Generator,
-    portrait: Portrait,
+    portrait: AlignedFace,
     windows: Iterable[np.ndarray],
     device: torch.device | str = "cpu",
     expression: float = 1.0,
-) -> Iterator[SpokenFrame]:
+) -> Iterator[OutputFrame]:
     """Frames of the face in `portrait` saying what is in `windows`.
 
     Args:
@@ -93,19 +93,19 @@ def speak(
         expression: factor on the lip shapes heard in the sound. At 1 lips move less than life, because much about them
             is not in the sound.
     """
-    stacks = with_context(windows, generator.config.audio_offsets)
-    return speak_in_context(generator, portrait, stacks, device, expression)
+    stacks = with_audio_context(windows, generator.config.audio_offsets)
+    return generate_frames_in_context(generator, portrait, stacks, device, expression)
 
 
 @torch.inference_mode()
-def speak_in_context(
+def generate_frames_in_context(
     generator: Generator,
-    portrait: Portrait,
+    portrait: AlignedFace,
     stacks: Iterable[np.ndarray],
     device: torch.device | str = "cpu",
     expression: float = 1.0,
     fps: float = FPS,
-) -> Iterator[SpokenFrame]:
+) -> Iterator[OutputFrame]:
     """As `speak`, at any frame rate: each frame comes with its windows at `audio_offsets`, float32 (C, 20, 13)."""
     whole, lips = to_network(portrait.face, device), torch.from_numpy(portrait.lips).to(device)[None]
     left, top, side = generator.config.window
@@ -123,7 +123,7 @@ def speak_in_context(
         previous = generator.compose(still, frame)
         face = portrait.face.copy()
         face[top : top + side, left : left + side] = to_picture(previous[0])
-        yield SpokenFrame(
+        yield OutputFrame(
             face, frame.colour[0].cpu().numpy(), frame.mask[0, 0].cpu().numpy(), frame.flow[0].cpu().numpy()
         )
 

@@ -14,9 +14,9 @@ from talkface.data.layouts import Source
 from talkface.face import align, landmarks
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.preprocess import gates
+from talkface.preprocess.build import face_facts, make, parts, take
 from talkface.preprocess.gates import Gates
-from talkface.preprocess.making import face_facts, make, parts, take
-from talkface.preprocess.work import finder
+from talkface.preprocess.worker import finder
 
 
 def source_of(path):
