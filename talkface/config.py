@@ -31,6 +31,8 @@ MFCC_COEFFS = 13
 MFCC_STEPS = 20  # steps in the window of one video frame
 STEPS_PER_SECOND = SPEECH_RATE // MFCC_HOP
 
+SOUND_RATE = 16_000  # Hz of the sound that clips keep and the speech recogniser hears
+
 
 def weights_dir() -> Path:
     """The folder of the bundled weights: inside the installed package, or beside it in a source checkout."""

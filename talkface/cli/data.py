@@ -32,6 +32,9 @@ def preprocess(
     ] = None,
     limit: Annotated[int | None, typer.Option(help="The first videos of each split alone.")] = None,
     split_list: Annotated[Path | None, typer.Option(help="For folder: a text of lines PATH SPLIT.")] = None,
+    allow_silent: Annotated[
+        bool, typer.Option("--allow-silent", help="Keep videos without sound too, for training stages that need none.")
+    ] = False,
     clips_per_shard: Annotated[int, typer.Option(help="Videos in one file of the data set.")] = 64,
     gate: Annotated[
         list[str] | None,
@@ -48,7 +51,7 @@ def preprocess(
     from talkface.preprocess import preprocess as run
     from talkface.preprocess.gates import Gates
 
-    limits = asdict(Gates())
+    limits = asdict(Gates(need_sound=not allow_silent))
     for text in gate or []:
         limits |= assigned(text, "--gate", limits)
     config = PreprocessConfig(

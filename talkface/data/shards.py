@@ -23,7 +23,7 @@ from talkface.data.clip import Clip, pack
 from talkface.errors import TalkfaceError
 from talkface.files import atomic_write, make_folder, os_errors_as_user_errors
 
-FORMAT = 1
+FORMAT = 2  # 2 adds the sound of each clip; format 1 is still read
 SHARDS = "shards"
 INDEX = "index.jsonl"
 DATASET = "dataset.json"
@@ -69,7 +69,13 @@ class ShardWriter:
             self._file.write(content)
             self._file.write(b"\0" * (-len(content) % tarfile.BLOCKSIZE))
             self._tar.offset = self._file.tell()
-        where = {"shard": f"{SHARDS}/{self.stem}.tar", "offset": start, "data": data, "frames": len(clip)}
+        where = {
+            "shard": f"{SHARDS}/{self.stem}.tar",
+            "offset": start,
+            "data": data,
+            "frames": len(clip),
+            "sound": bool(clip.sound),
+        }
         about = {"name": clip.name, "split": clip.split, "speaker": clip.speaker, "source": clip.source}
         self._lines.append({**about, **facts, **where})
 

@@ -23,6 +23,7 @@ from talkface.config import (
     MFCC_FFT,
     MFCC_HOP,
     MFCC_WINDOW,
+    SOUND_RATE,
     SPEECH_RATE,
     STEPS_PER_SECOND,
 )
@@ -39,6 +40,7 @@ __all__ = [
     "frame_count",
     "iterate_windows",
     "load_speech",
+    "load_waveform",
     "mfcc_windows",
     "speech_energy",
 ]
@@ -107,6 +109,19 @@ def load_speech(path: str | Path) -> Speech:
         bands[index] = _coefficients(_levelled(piece, level))
     duration = _exact_duration(stderr_lines, sample_rate, samples)
     return Speech(np.concatenate(bands), duration, level, Path(path), sample_rate, channels)
+
+
+def load_waveform(path: str | Path, rate: int = SOUND_RATE) -> np.ndarray:
+    """The sound of a recording or a video, mixed to one channel: float32 (samples,) in [-1, 1] at `rate` Hz.
+
+    Sample 0 is at time zero of the file, as in `load_speech`.
+
+    Raises:
+        NoSound: the file has no sound.
+        TalkfaceError: as `load_speech`.
+    """
+    pieces, _, _ = _listen(path, rate, 0, 1, np.copy)
+    return np.concatenate(pieces)
 
 
 def speech_energy(path: str | Path) -> np.ndarray:

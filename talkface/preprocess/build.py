@@ -7,19 +7,19 @@ takes the next video in a thread while it makes the present one.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 
 import cv2
 import numpy as np
 
-from talkface.config import EYE_DISTANCE, FPS, STEPS_PER_SECOND
-from talkface.data.clip import Clip, encode_frame
+from talkface.config import EYE_DISTANCE, FPS, MFCC_COEFFS, SOUND_RATE, STEPS_PER_SECOND
+from talkface.data.clip import Clip, encode_frame, encode_sound
 from talkface.data.layouts import Source, piece_name
 from talkface.errors import TalkfaceError
 from talkface.face import align, landmarks
 from talkface.face.find import Face, FaceFinder
-from talkface.media.audio import NoSound, Speech, load_speech
+from talkface.media.audio import NoSound, Speech, load_speech, load_waveform
 from talkface.media.video import read_frames
 from talkface.media.windows import SILENCE
 from talkface.preprocess import gates
@@ -29,6 +29,8 @@ from talkface.preprocess.sync import correlation_curve, peak
 MAX_SIDE = 1280  # px, long side of the pictures that faces are looked for in
 STEPS_PER_FRAME = STEPS_PER_SECOND // FPS
 MARGIN_STEPS = 50  # of sound kept before and after a piece, so that the windows at its ends hear what there was
+SOUND_MARGIN = 1.0  # seconds of sound kept before and after a piece for the speech recogniser
+SILENT_DB = -200.0  # level given for a video without sound
 STRADDLING = 3  # steps whose window reaches into the silence after them
 
 
@@ -41,6 +43,9 @@ class DecodedVideo:
     speech: Speech | None
     """The sound; of a piece, from `lead_steps` before its first frame on."""
     lead_steps: int = 0
+    waveform: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """float32 (samples,) at 16 kHz; of a piece, from `sound_lead` seconds before its first frame on."""
+    sound_lead: float = 0.0
     piece: int | None = None
     """Which piece, from 0; None where the video is taken whole."""
     reason: str | None = None
@@ -67,7 +72,7 @@ class ClipResult:
 def take(source: Source, limits: Gates) -> Iterator[DecodedVideo]:
     """Decode a video at 25 frames per second, and its sound; a long video piece by piece."""
     try:
-        speech = load_speech(source.path)
+        speech, waveform = _sound(source, limits)
     except TalkfaceError as error:
         reason = gates.NO_SOUND if isinstance(error, NoSound) else gates.UNREADABLE
         yield DecodedVideo(source, [], None, reason=reason, detail=str(error))
@@ -76,10 +81,10 @@ def take(source: Source, limits: Gates) -> Iterator[DecodedVideo]:
     try:
         for frames, last in parts(read_frames(source.path, FPS, MAX_SIDE), limits.piece_frames, limits.min_frames):
             if last and piece is None:
-                yield DecodedVideo(source, frames, speech)
+                yield DecodedVideo(source, frames, speech, waveform=waveform)
                 return
             piece = 0 if piece is None else piece + 1
-            yield _piece(source, frames, speech, start, piece, last)
+            yield _piece(DecodedVideo(source, frames, speech, waveform=waveform), start, piece, last)
             start += len(frames)
     except TalkfaceError as error:
         piece = None if piece is None else piece + 1
@@ -96,17 +101,40 @@ def parts(items: Iterator, size: int, least: int) -> Iterator[tuple[list, bool]]
         part = [] if last else following + list(islice(items, size - least))
 
 
-def _piece(
-    source: Source, frames: list[np.ndarray], speech: Speech, start: int, piece: int, last: bool
-) -> DecodedVideo:
-    """The piece of a video that begins at frame `start`, with its sound and a bit more on either side."""
-    first, end = start * STEPS_PER_FRAME, (start + len(frames)) * STEPS_PER_FRAME
+def _sound(source: Source, limits: Gates) -> tuple[Speech, np.ndarray]:
+    """The MFCC and the waveform of a video; silence where it has no sound and `limits` allow that."""
+    try:
+        speech = load_speech(source.path)
+        if limits.need_sound or speech.level_db >= limits.min_level_db:
+            return speech, load_waveform(source.path)
+    except NoSound:
+        if limits.need_sound:
+            raise
+    return Speech(np.zeros((0, MFCC_COEFFS), np.float32), 0.0, -np.inf, source.path, SOUND_RATE, 1), np.zeros(
+        0, np.float32
+    )
+
+
+def _piece(video: DecodedVideo, start: int, piece: int, last: bool) -> DecodedVideo:
+    """The piece of a video that begins at frame `start`, with its sound and a margin of sound on either side.
+
+    Args:
+        video: the frames of the piece and the sound of the whole video.
+        start: first frame of the piece.
+        piece: its number.
+        last: whether it is the last piece.
+    """
+    speech, frames = video.speech, len(video.frames)
+    first, end = start * STEPS_PER_FRAME, (start + frames) * STEPS_PER_FRAME
     lead = min(first, MARGIN_STEPS)
     seconds = max(speech.duration - start / FPS, 0.0)
     if not last:
-        seconds = min(seconds, len(frames) / FPS)
+        seconds = min(seconds, frames / FPS)
     part = replace(speech, mfcc=speech.mfcc[first - lead : end + MARGIN_STEPS], duration=seconds)
-    return DecodedVideo(source, frames, part, lead, piece)
+    sound_lead = min(start / FPS, SOUND_MARGIN)
+    begin, stop = start / FPS - sound_lead, (start + frames) / FPS + SOUND_MARGIN
+    waveform = video.waveform[round(begin * SOUND_RATE) : round(stop * SOUND_RATE)]
+    return replace(video, speech=part, lead_steps=lead, waveform=waveform, sound_lead=sound_lead, piece=piece)
 
 
 def make(taken: DecodedVideo, dataset: str, finder: FaceFinder, limits: Gates) -> ClipResult:
@@ -118,7 +146,7 @@ def make(taken: DecodedVideo, dataset: str, finder: FaceFinder, limits: Gates) -
         "frames": len(frames),
         "seconds": len(frames) / FPS,
         "sound_seconds": round(speech.duration, 3),
-        "level_db": round(speech.level_db, 1),
+        "level_db": round(max(speech.level_db, SILENT_DB), 1),
     }
     if reason := limits.before_faces(facts):
         return ClipResult(None, reason, facts)
@@ -141,6 +169,8 @@ def make(taken: DecodedVideo, dataset: str, finder: FaceFinder, limits: Gates) -
 
 def _loudness(mfcc: np.ndarray) -> np.ndarray:
     """c0 of each step, up to the digital silence that some decoders append, which would spoil a correlation."""
+    if not len(mfcc):
+        return np.zeros(1, np.float32)
     sounding = np.flatnonzero(mfcc[:, 0] > SILENCE[0] + 0.01)
     if not len(sounding) or sounding[-1] == len(mfcc) - 1:
         return mfcc[:, 0]
@@ -204,7 +234,9 @@ def _clip(
         points68=landmarks.to_68(points).astype(np.float32),
         eyes=landmarks.eye_centres(points).astype(np.float32),
         transforms=transforms.astype(np.float64),
-        mfcc_steps=taken.speech.mfcc,
+        mfcc_steps=taken.speech.mfcc if len(taken.speech.mfcc) else SILENCE[None],
         lead_steps=taken.lead_steps,
+        sound=encode_sound(taken.waveform) if len(taken.waveform) else b"",
+        sound_lead=taken.sound_lead,
         encoded=[encode_frame(picture) for picture in pictures],
     )

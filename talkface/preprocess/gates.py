@@ -39,6 +39,9 @@ class Gates:
     max_length_difference: float = 0.25
     """Seconds between the end of the sound and of the picture."""
 
+    need_sound: bool = True
+    """Whether a video without sound is skipped. Clips without sound serve the training stages that need none."""
+
     min_level_db: float = -75.0
     """Loudness of the speech; below is silence."""
 
@@ -76,6 +79,8 @@ class Gates:
         """The reason to skip a video of which only lengths and loudness are known, or None."""
         if facts["frames"] < self.min_frames:
             return TOO_SHORT
+        if facts["sound_seconds"] == 0 and not self.need_sound:
+            return None
         if facts["level_db"] < self.min_level_db:
             return NO_SOUND
         if abs(facts["seconds"] - facts["sound_seconds"]) > self.max_length_difference:

@@ -82,7 +82,7 @@ def _write(root: Path, name: str, lines: list[dict]) -> Summary:
 
 
 def _offset(lines: list[dict]) -> tuple[float, float]:
-    kept = [line for line in lines if line["status"] == gates.KEPT]
+    kept = [line for line in lines if line["status"] == gates.KEPT and line.get("sound", True)]
     curves = np.array([line["curve"] for line in kept]).reshape(-1, len(LAGS))
     return pooled_offset(curves, np.array([line["frames"] for line in kept]))
 
@@ -102,7 +102,7 @@ def _manifest_line(line: dict) -> dict:
 
 def _index_line(line: dict, offset: float) -> dict:
     where = ("name", "split", "speaker", "source", "frames", "shard", "offset", "data")
-    return {key: line[key] for key in where} | {"av_offset": offset}
+    return {key: line[key] for key in where} | {"sound": line.get("sound", True), "av_offset": offset}
 
 
 def _write_contact_sheet(root: Path, kept: list[dict]) -> None:
