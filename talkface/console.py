@@ -1,7 +1,7 @@
-"""What the command line shows: progress with frames per second and time left, and the one renderer of errors.
+"""Output of the command line: progress bars with speed and remaining time, notes, tables, and errors.
 
-Imports Rich only when something is shown, so that parsing and `--help` stay quick. Everything but results goes to
-standard error; results, when a command prints any, go to standard output.
+Results are written to standard output, everything else to standard error. Rich is imported only when something is
+shown, so that parsing and `--help` are fast.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ OnStep = Callable[[int, int], None]
 
 
 def error_console() -> Console:
-    """A console on standard error, made anew so that it follows a redirected `sys.stderr`."""
+    """Return a console on standard error; a new one each time, because `sys.stderr` may have been redirected."""
     from rich.console import Console
 
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def show_error(error: TalkfaceError) -> None:
-    """The renderer of every error that the user can fix: what is wrong, and what to do about it."""
+    """Show an error that the user can fix: the problem and the fix."""
     from rich.text import Text
 
     console = error_console()
@@ -37,7 +37,7 @@ def show_error(error: TalkfaceError) -> None:
 
 
 def say(message: str, *, quiet: bool = False) -> None:
-    """One line of information on standard error."""
+    """Write one line of information to standard error."""
     if not quiet:
         from rich.text import Text
 
@@ -45,7 +45,7 @@ def say(message: str, *, quiet: bool = False) -> None:
 
 
 def show_table(rows: Sequence[Sequence[str]]) -> None:
-    """A result, on standard output: a header and rows of text, as wide as it needs to be."""
+    """Write a table to standard output, as wide as its content: the first row is the header."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -64,9 +64,9 @@ def show_table(rows: Sequence[Sequence[str]]) -> None:
 
 @contextmanager
 def progress(what: str, unit: str = "frames", *, quiet: bool = False) -> Iterator[OnStep]:
-    """A progress bar with `unit`s per second and time left, as a function of (done, total) to call after each step.
+    """Show a progress bar with `unit`s per second and remaining time; give the function (done, total) that advances it.
 
-    Where standard error is no terminal (a log file, CI), no bar is drawn.
+    No bar is drawn if standard error is not a terminal (a log file, CI).
     """
     if quiet or not sys.stderr.isatty():
         yield lambda done, total: None
@@ -94,22 +94,27 @@ def progress(what: str, unit: str = "frames", *, quiet: bool = False) -> Iterato
 
 @contextmanager
 def training(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
-    """Shows steps of training (`talkface.train.Step`): in a terminal as a bar that stays, in a log file as lines."""
+    """Show steps of training (`talkface.train.Step`): as a progress bar in a terminal, as lines in a log file."""
     if quiet:
         yield lambda step: None
         return
     if not sys.stderr.isatty():
-        yield lambda step: say(f"{step.lesson} {step.step}/{step.total}  {_losses(step)}  {_pace(step)}")
+        yield lambda step: say(f"{step.lesson} {step.step}/{step.total}  {_losses(step)}  {_speed(step)}")
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[said]}"))
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(20),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[status]}"),
+    )
     with Progress(*columns, console=error_console(), transient=True) as bar:
-        task = bar.add_task("Starting", total=None, said="")
+        task = bar.add_task("Starting", total=None, status="")
 
         def on_step(step: Any) -> None:
-            said = f"{_losses(step)}  {_pace(step)}"
-            bar.update(task, description=step.lesson, completed=step.step, total=step.total, said=said)
+            status = f"{_losses(step)}  {_speed(step)}"
+            bar.update(task, description=step.lesson, completed=step.step, total=step.total, status=status)
 
         yield on_step
 
@@ -118,8 +123,8 @@ def _losses(step: Any) -> str:
     return " ".join(f"{name} {value:.3g}" for name, value in step.losses.items())
 
 
-def _pace(step: Any) -> str:
-    """Frames per second and time left."""
+def _speed(step: Any) -> str:
+    """Return the frames per second and the remaining time."""
     minutes, seconds = divmod(round(step.seconds_left), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{step.frames_per_second:.1f} frames/s, {hours}:{minutes:02}:{seconds:02} left"

@@ -1,37 +1,83 @@
-"""Where the networks run, and on how many cores."""
+"""Selection of the device that the networks run on, and the number of CPU cores."""
 
 from __future__ import annotations
 
 import os
+import re
 
 import torch
+import torch.nn.functional as F
 
 from talkface.errors import TalkfaceError
 
+MIN_MPS_TORCH = (2, 13)  # earlier versions lack grid_sample(padding_mode="border") on MPS (pytorch#125098)
+
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name`; "auto" takes CUDA, then Apple's MPS, then the CPU.
+    """Return the device called `name`, such as cpu, cuda, cuda:1 or mps.
+
+    "auto" selects CUDA, else Apple's MPS if this PyTorch supports all operations that are needed, else the CPU.
 
     Raises:
-        TalkfaceError: there is no device of that name, or this machine does not have it.
+        TalkfaceError: `name` is not a device, or this machine or this PyTorch does not have it.
     """
-    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if name == "auto":
-        return torch.device(next(kind for kind, there in available.items() if there))
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if _torch_version() >= MIN_MPS_TORCH and mps_works() else "cpu")
     try:
         device = torch.device(name)
     except RuntimeError:
         device = None
-    if device is None or device.type not in available:
-        raise TalkfaceError(f"--device {name}: there is no such device.", "Use auto, cpu, cuda or mps.")
+    if device is None or device.type not in ("cpu", "cuda", "mps"):
+        raise TalkfaceError(
+            f"--device {name} is not a valid device: expected auto, cpu, cuda, cuda:N or mps.",
+            "Use auto, or leave it out.",
+        )
+    _check_available(name, device)
+    return device
+
+
+def mps_works() -> bool:
+    """Tell whether there is an MPS device that computes grid_sample(padding_mode="border"), which warping needs."""
+    if not torch.backends.mps.is_available():
+        return False
+    image = torch.arange(4.0).view(1, 1, 2, 2)
+    grid = torch.tensor([[[[-1.5, 0.0], [1.5, 0.5]]]])  # partly outside of the image
+    try:
+        sampled = F.grid_sample(image.to("mps"), grid.to("mps"), padding_mode="border", align_corners=False)
+    except (NotImplementedError, RuntimeError):
+        return False
+    expected = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return torch.allclose(sampled.cpu(), expected, atol=1e-5)
+
+
+def _check_available(name: str, device: torch.device) -> None:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[device.type]:
         raise TalkfaceError(
             f"--device {name}: PyTorch {torch.__version__} finds no {device.type.upper()} device on this machine.",
             "Use --device cpu, or install a PyTorch build for your accelerator.",
         )
-    return device
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type != "cpu" and (device.index or 0) >= count:
+        devices = "1 device" if count == 1 else f"{count} devices"
+        raise TalkfaceError(
+            f"--device {name}: this machine has {devices} of this kind, and counting starts at 0.",
+            f"Use {device.type}:{count - 1} or a smaller number.",
+        )
+    if device.type == "mps" and not mps_works():
+        raise TalkfaceError(
+            f"--device {name}: PyTorch {torch.__version__} lacks an operation on MPS that warping needs.",
+            "Install PyTorch 2.13 or later, or use --device cpu.",
+        )
+
+
+def _torch_version() -> tuple[int, ...]:
+    """Return the major and minor version of PyTorch."""
+    return tuple(int(number) for number in re.findall(r"\d+", torch.__version__)[:2])

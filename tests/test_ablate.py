@@ -1,4 +1,4 @@
-"""The ablation study: one plan for all rows, resumable, and a table beside the paper's."""
+"""The ablation study: one plan for all rows, exact resume, and a table with the paper's figures."""
 
 import csv
 import json
@@ -7,66 +7,74 @@ from pathlib import Path
 
 import cv2
 import pytest
-from full_disk import files_no_larger_than
-from puppets import puppets, write_dataset
-from test_train import CONFIG, options
 
 from talkface import ablate as study
 from talkface.ablate import AblateOptions, ablate, plan, strips
 from talkface.ablate.table import write_table
 from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
+from talkface.media.strips import GAP, LABEL_WIDTH, TIME_HEIGHT
 from talkface.train import Diverged, train
 from talkface.train.presets import ABLATIONS, PAPER_TABLE_3, Stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TWO = replace(CONFIG, stages=(Stage("sound", 100, 8), Stage("full", 100, 2)))
 ROWS = ("baseline", "full")
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    clips = puppets(2, 8) + puppets(2, 8, split="test")
-    return write_dataset(tmp_path_factory.mktemp("puppets"), clips)
-
-
-@pytest.fixture(autouse=True)
-def pace(monkeypatch):
-    """A step of "sound" takes 0.1 s, one of "full" 0.5 s."""
-    monkeypatch.setattr(plan, "measured", lambda training, config: [0.1, 0.5])
-
-
-def measure(weights):
-    """Told apart by what the file's name says; the still photo is worst."""
-    return {"lmd": 3.0 if weights is None else float(len(weights.parent.name)), "ssim": 0.9, "ssim_ci95": [0.8, 1.0]}
-
-
-def run(data, out, rows=ROWS, minutes=0.02, config=TWO, init=None, on_step=None, on_note=None, **measured_on):
-    training = replace(options(data, out), init=init)
-    asked = AblateOptions(training, minutes, **{"test_data": "puppets", "rows": rows} | measured_on)
-    return ablate(asked, config, measure, open_dataset(data, "test"), on_step, on_note)
+def two_stages(mini_train_config):
+    return replace(mini_train_config, stages=(Stage("sound", 100, 8), Stage("full", 100, 2)))
 
 
 @pytest.fixture(scope="module")
-def done(data, tmp_path_factory):
+def data(tmp_path_factory, synthetic_clips, write_dataset):
+    clips = synthetic_clips.many(2, 8) + synthetic_clips.many(2, 8, split="test")
+    return write_dataset(tmp_path_factory.mktemp("synthetic"), clips)
+
+
+@pytest.fixture(autouse=True)
+def speed(monkeypatch):
+    """A step of stage "sound" takes 0.1 s, a step of stage "full" 0.5 s."""
+    monkeypatch.setattr(plan, "seconds_per_step", lambda training, config: [0.1, 0.5])
+
+
+def measure(weights):
+    """Figures without a measurement: LMD is 3 for the static photo, and the length of the row's name for a row."""
+    return {"lmd": 3.0 if weights is None else float(len(weights.parent.name)), "ssim": 0.9, "ssim_ci95": [0.8, 1.0]}
+
+
+@pytest.fixture(scope="module")
+def run(data, train_options, two_stages):
+    """Runs a study of two rows on the drawn clips."""
+
+    def run(out, rows=ROWS, minutes=0.02, config=two_stages, init=None, on_step=None, on_note=None, **measured_on):
+        training = train_options(data, out, init=init)
+        asked = AblateOptions(training, minutes, **{"test_data": "synthetic", "rows": rows} | measured_on)
+        return ablate(asked, config, measure, open_dataset(data, "test"), on_step, on_note)
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, run):
     out = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "measured", lambda training, config: [0.1, 0.5])
+        patch.setattr(plan, "seconds_per_step", lambda training, config: [0.1, 0.5])
         told = []
-        return out, run(data, out, on_step=told.append), told
+        return out, run(out, on_step=told.append), told
 
 
-def test_the_budget_is_shared_out_as_the_preset_shares_its_steps(done):
-    """1.2 s at 0.1 s and 0.5 s a step, 60 s for all of the preset: a fiftieth, two steps of each lesson."""
+def test_the_budget_is_divided_among_the_stages_as_the_steps_of_the_preset_are(done):
+    """1.2 s of the 60 s that the whole preset takes at 0.1 s and 0.5 s a step: a fiftieth, two steps of each stage."""
     out, _, told = done
     assert [step.lesson for step in told] == [
-        f"{row}: {lesson}" for row in ROWS for lesson in ("sound",) * 2 + ("full",) * 2
+        f"{row}: {stage}" for row in ROWS for stage in ("sound",) * 2 + ("full",) * 2
     ]
     assert json.loads((out / "table.json").read_text())["steps"] == {"sound": 2, "full": 2}
 
 
-def test_the_table_has_our_figures_and_the_papers(done):
+def test_the_table_has_the_measured_figures_and_the_papers(done):
     out, lines, _ = done
     assert [line["row"] for line in lines] == ["still", *ROWS]
     assert [line["lmd"] for line in lines] == [3.0, 8.0, 4.0]
@@ -87,16 +95,17 @@ def test_strips_show_the_real_frames_and_each_row(done):
     out, _, _ = done
     assert sorted(path.name for path in out.glob("strip-*.png")) == ["strip-1.png", "strip-2.png"]
     picture = cv2.imread(str(out / "strip-1.png"))
-    assert picture.shape == (3 * strips.SIDE, strips.MARGIN + 8 * strips.SIDE, 3)
+    step = strips.SIDE + GAP
+    assert picture.shape == (TIME_HEIGHT + 3 * step, LABEL_WIDTH + 8 * step, 3)
 
 
-def test_rows_that_are_done_are_not_trained_again(done, data, monkeypatch):
+def test_finished_rows_are_not_trained_again(done, monkeypatch, run):
     out, lines, _ = done
     monkeypatch.setattr(study, "train", None)
-    assert run(data, out) == lines
+    assert run(out) == lines
 
 
-def test_a_stopped_study_goes_on_with_the_same_plan(data, tmp_path, monkeypatch):
+def test_a_stopped_study_resumes_with_the_same_plan(tmp_path, monkeypatch, run):
     stops = iter([True])
 
     def stopped_once(training, config, on_step=None):
@@ -105,21 +114,21 @@ def test_a_stopped_study_goes_on_with_the_same_plan(data, tmp_path, monkeypatch)
 
     monkeypatch.setattr(study, "train", stopped_once)
     told = []
-    assert [line["row"] for line in run(data, tmp_path, on_note=told.append)] == ["still"]
+    assert [line["row"] for line in run(tmp_path, on_note=told.append)] == ["still"]
     assert "run the same command again" in told[-1]
-    monkeypatch.setattr(plan, "measured", lambda training, config: [9.9, 9.9])  # the machine is slower now
-    assert [line["row"] for line in run(data, tmp_path, on_note=told.append)] == ["still", *ROWS]
+    monkeypatch.setattr(plan, "seconds_per_step", lambda training, config: [9.9, 9.9])  # the machine is slower now
+    assert [line["row"] for line in run(tmp_path, on_note=told.append)] == ["still", *ROWS]
     assert len(list((tmp_path / "full").glob("checkpoint-0000004.pt"))) == 1
 
 
-def test_a_row_that_explodes_is_noted_and_the_others_go_on(data, tmp_path, monkeypatch):
+def test_a_row_that_diverges_is_noted_and_the_other_rows_are_trained(tmp_path, monkeypatch, run):
     def explode(training, config, on_step=None):
         if config.estimate == "none":
             raise Diverged("Training stopped at step 3: the loss 'mi' is nan.", "")
         return train(training, config, on_step)
 
     monkeypatch.setattr(study, "train", explode)
-    lines = run(data, tmp_path)
+    lines = run(tmp_path)
     assert lines[1]["failed"] == "Training stopped at step 3: the loss 'mi' is nan."
     assert lines[2]["lmd"] == 4.0
     text = (tmp_path / "table.md").read_text()
@@ -131,46 +140,50 @@ def test_a_row_that_explodes_is_noted_and_the_others_go_on(data, tmp_path, monke
     "change,told",
     [
         ({"minutes": 9.0}, "--budget"),
-        ({"config": CONFIG}, "another preset"),
         ({"init": Path("other.safetensors")}, "another --init"),
         ({"test_data": "grid"}, "other --test-data"),
         ({"test_split": "val"}, "another --test-split"),
         ({"limit": 5}, "another --limit"),
     ],
 )
-def test_another_study_in_the_folder_is_told(done, data, change, told):
+def test_another_study_in_the_folder_is_an_error_that_names_the_flag(done, change, told, run):
     with pytest.raises(TalkfaceError, match=told):
-        run(data, done[0], **change)
+        run(done[0], **change)
 
 
-def test_a_budget_of_nothing_is_told(data, tmp_path):
+def test_a_study_of_another_preset_in_the_folder_is_an_error(done, mini_train_config, run):
+    with pytest.raises(TalkfaceError, match="another preset"):
+        run(done[0], config=mini_train_config)
+
+
+def test_a_budget_of_0_minutes_is_an_error(tmp_path, run):
     with pytest.raises(TalkfaceError, match="--budget 0"):
-        run(data, tmp_path, minutes=0)
+        run(tmp_path, minutes=0)
 
 
 def test_all_nine_rows_are_the_default():
     assert AblateOptions(None, 1.0, "grid").rows == tuple(ABLATIONS)
 
 
-def test_the_pace_is_measured_lesson_by_lesson(data, tmp_path, monkeypatch):
+def test_the_seconds_of_a_step_are_measured_for_each_stage(data, tmp_path, monkeypatch, two_stages, train_options):
     monkeypatch.undo()
     monkeypatch.setattr(plan, "PROBE", 3)
     monkeypatch.setattr(plan, "WARM", 1)
-    seconds = plan.measured(options(data, tmp_path / "never"), TWO)
+    seconds = plan.seconds_per_step(train_options(data, tmp_path / "never"), two_stages)
     assert len(seconds) == 2
-    assert all(pace > 0 for pace in seconds)
+    assert all(each > 0 for each in seconds)
     assert not (tmp_path / "never").exists()
 
 
-def test_a_full_disk_is_told_of_the_plan_and_of_the_table(data, tmp_path):
-    with files_no_larger_than(10):
+def test_a_full_disk_is_an_error_that_names_the_plan_or_the_table(tmp_path, two_stages, run, disk_limits):
+    with disk_limits(10):
         with pytest.raises(TalkfaceError, match=r"plan\.json cannot be written"):
-            run(data, tmp_path / "study")
+            run(tmp_path / "study")
         with pytest.raises(TalkfaceError, match=r"table\.json cannot be written"):
-            write_table(tmp_path, {"full": {"figures": {"lmd": 1.0}}}, TWO, 1.0)
+            write_table(tmp_path, {"full": {"figures": {"lmd": 1.0}}}, two_stages, 1.0)
     assert list((tmp_path / "study").iterdir()) == []
 
 
-def test_a_table_of_figures_that_are_not_there_shows_a_dash(tmp_path):
-    write_table(tmp_path, {"full": {"figures": {"lmd": float("nan")}}}, TWO, 1.0)
+def test_the_table_shows_a_dash_for_a_figure_that_is_not_a_number(tmp_path, two_stages):
+    write_table(tmp_path, {"full": {"figures": {"lmd": float("nan")}}}, two_stages, 1.0)
     assert "| `full` | Ours (+ AMIE + DA) | - |" in (tmp_path / "table.md").read_text()

@@ -17,11 +17,11 @@ def test_the_interval_of_a_mean_is_the_normal_one_for_many_clips():
     assert high == pytest.approx(values.mean() + half, abs=0.1 * half)
 
 
-def test_equal_clips_have_an_interval_of_no_width():
+def test_the_interval_of_equal_clips_has_width_zero():
     assert interval(clip_sums(np.full(10, 2.5))) == pytest.approx((2.5, 2.5))
 
 
-def test_long_clips_weigh_by_their_frames():
+def test_clips_are_weighted_by_their_number_of_frames():
     assert mean_of_sums(np.array([[10.0, 1], [60.0, 9]]).sum(0)) == pytest.approx(7)
 
 
@@ -35,5 +35,5 @@ def test_one_clip_has_no_interval():
     assert np.isnan(interval(clip_sums(np.array([1.0])))).all()
 
 
-def test_nothing_counted_is_no_number():
+def test_the_mean_of_no_frames_is_nan():
     assert np.isnan(mean_of_sums(np.zeros(2)))

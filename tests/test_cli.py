@@ -224,25 +224,27 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
 def test_every_setting_of_the_library_is_an_option_with_the_same_default():
     """So that neither a new field of a configuration nor a new default is forgotten here."""
-    from talkface.evaluate import EvalConfig
+    from talkface.evaluate import DatasetEval, PairEval, PairListEval
     from talkface.preprocess import PreprocessConfig
     from talkface.preprocess.synthetic import VisemeConfig
     from talkface.rendering import render
     from talkface.study import StudyConfig
     from talkface.train import TrainOptions
 
-    configs = {
-        "preprocess": PreprocessConfig,
-        "visemes": VisemeConfig,
-        "train": TrainOptions,
-        "eval": EvalConfig,
-        "make": StudyConfig,
-        "render": render,
-    }
+    configs = [
+        ("preprocess", PreprocessConfig),
+        ("visemes", VisemeConfig),
+        ("train", TrainOptions),
+        ("eval", DatasetEval),
+        ("eval", PairEval),
+        ("eval", PairListEval),
+        ("make", StudyConfig),
+        ("render", render),
+    ]
     options = {name: {p.name: p.default for p in command.params} for name, command in all_commands()}
-    elsewhere = {"gates", "real", "fake", "on_step", "on_note"}  # --gate; two videos; the door's own
+    elsewhere = {"limits", "real", "fake", "on_step", "on_note"}  # --gate; two videos; the door's own
     door = {"data": None, "out": None, "rows": None, "ablation": None, "videos": None}  # filled in by the door
-    for name, config in configs.items():
+    for name, config in configs:
         for setting in inspect.signature(config).parameters.values():
             if setting.name in elsewhere:
                 continue
@@ -253,13 +255,13 @@ def test_every_setting_of_the_library_is_an_option_with_the_same_default():
 
 
 @pytest.mark.parametrize("setting", ["max_yawn=3", "max_yaw=wide", "min_frames=1.5", "max_yaw"])
-def test_a_gate_that_does_not_exist_or_fit_is_a_usage_error(run, setting):
+def test_a_quality_limit_that_does_not_exist_or_fit_is_a_usage_error(run, setting):
     result = run("preprocess", "--data", "lrw", "--source", ".", "--gate", setting)
     assert result.exit_code == 2
     assert "--gate" in result.stderr
 
 
-def test_gates_are_set_by_name(run, monkeypatch):
+def test_quality_limits_are_set_by_name(run, monkeypatch):
     import talkface.preprocess
 
     configs = []
@@ -272,8 +274,8 @@ def test_gates_are_set_by_name(run, monkeypatch):
     line = "preprocess --data lrw --source . --gate max_yaw=30 --gate piece_frames=5 --gate min_frames=2 --shard 2/3"
     result = run(*line.split())
     assert result.exit_code == 1
-    gates = configs[0].gates
-    assert (gates.max_yaw, gates.piece_frames, gates.min_frames, configs[0].shard) == (30.0, 5, 2, "2/3")
+    limits = configs[0].limits
+    assert (limits.max_yaw, limits.piece_frames, limits.min_frames, configs[0].shard) == (30.0, 5, 2, "2/3")
 
 
 @pytest.mark.parametrize(
@@ -302,7 +304,8 @@ def test_options_of_eval_reach_its_config(run, monkeypatch):
     line = "eval --data grid --metrics lmd,ssim --rows still --limit 3 --identity random"
     assert run(*line.split()).exit_code == 1
     assert run("eval", "real.mp4", "fake.mp4").exit_code == 1
-    one, two = configs
+    assert run("eval", "--pairs", "list.csv", "--csv", "out.csv").exit_code == 1
+    one, two, several = configs
     assert (one.data, one.metrics, one.rows, one.limit, one.identity) == (
         "grid",
         ("lmd", "ssim"),
@@ -311,6 +314,7 @@ def test_options_of_eval_reach_its_config(run, monkeypatch):
         "random",
     )
     assert (str(two.real), str(two.fake), two.metrics) == ("real.mp4", "fake.mp4", None)
+    assert (str(several.pairs), str(several.csv)) == ("list.csv", "out.csv")
 
 
 def test_one_video_alone_is_a_usage_error_of_eval(run):
@@ -341,11 +345,11 @@ def test_train_takes_a_preset_as_it_is(training):
     assert training("--data lrw --preset mine-js -o here")[2] == ablated(PRESETS["small"], "mine-js")
 
 
-def test_train_takes_some_lessons_and_other_settings(training):
+def test_train_takes_some_stages_and_other_settings(training):
     from talkface.train.presets import PRESETS
 
     _, _, config = training(
-        "--data lrw --preset tiny --lessons lips,full --set lip_weight=2.5 --set augment=no --set estimate=dv "
+        "--data lrw --preset tiny --stages lips,full --set lip_weight=2.5 --set augment=no --set estimate=dv "
         "--set generator.audio_context=0 --set full.steps=7 --set lips.learning_rate=0.5"
     )
     tiny = PRESETS["tiny"]
@@ -359,8 +363,8 @@ def test_train_takes_some_lessons_and_other_settings(training):
     "wrong",
     [
         *(
-            "--lessons swimming",
-            "--lessons visemes",
+            "--stages swimming",
+            "--stages visemes",
             "--set lip_wait=2",
             "--set lip_weight=much",
             "--set augment=maybe",
@@ -372,6 +376,14 @@ def test_a_setting_that_does_not_exist_or_fit_is_a_usage_error_of_train(training
     result, options, _ = training(f"--data lrw --preset tiny {wrong}")
     assert result.exit_code == 2, result.output
     assert options is None
+
+
+@pytest.mark.parametrize("command", ["train", "ablate"])
+def test_lessons_is_a_hidden_alias_of_stages(run, training, command):
+    assert training("--data lrw --lessons lips,full")[2] == training("--data lrw --stages lips,full")[2]
+    shown = run(command, "--help").stdout
+    assert "--stages" in shown
+    assert "--lessons" not in shown
 
 
 def test_train_takes_a_seed_and_a_share_of_the_steps(training):

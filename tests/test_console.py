@@ -7,7 +7,7 @@ from talkface.errors import TalkfaceError
 
 
 class Terminal:
-    """A standard error that says it is a terminal."""
+    """A standard error that claims to be a terminal."""
 
     encoding = "utf-8"
 
@@ -38,7 +38,7 @@ def test_an_error_without_a_fix_is_one_line(capsys):
 
 
 @pytest.mark.parametrize("name", ["[bold]photo[/bold].jpg", "a\\[b].png", "[/].wav", ":smile:.png", "é 文.png"])
-def test_an_error_shows_a_file_name_as_it_is(capsys, name):
+def test_an_error_shows_a_file_name_unchanged(capsys, name):
     console.show_error(TalkfaceError(f"No face found in {name}."))
     assert capsys.readouterr().err == f"Error  No face found in {name}.\n"
 
@@ -48,7 +48,7 @@ def test_a_long_message_is_not_broken_into_lines_of_80(capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_quiet_says_nothing(capsys):
+def test_with_quiet_nothing_is_written(capsys):
     console.say("Rendering", quiet=True)
     with console.progress("Rendering", quiet=True) as on_step:
         on_step(1, 2)
@@ -61,7 +61,7 @@ def test_a_log_file_gets_no_progress_bar(capsys):
     assert capsys.readouterr() == ("", "")
 
 
-def test_a_terminal_gets_a_bar_with_count_and_speed(monkeypatch):
+def test_a_terminal_gets_a_progress_bar_with_count_and_speed(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
@@ -74,7 +74,7 @@ def test_a_terminal_gets_a_bar_with_count_and_speed(monkeypatch):
     assert "frames/s" in terminal.text
 
 
-def test_a_table_is_a_result_and_as_wide_as_it_needs_to_be(capsys, monkeypatch):
+def test_a_table_is_written_to_standard_output_as_wide_as_its_content(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     console.show_table([["", *(f"column {i}" for i in range(10))], ["[row]", *"0123456789"]])
     shown = capsys.readouterr()
@@ -84,7 +84,7 @@ def test_a_table_is_a_result_and_as_wide_as_it_needs_to_be(capsys, monkeypatch):
     assert row.split() == ["[row]", *"0123456789"]
 
 
-def test_training_in_a_log_file_is_a_line_for_each_step_that_is_told(capsys):
+def test_training_writes_a_line_for_each_reported_step_to_a_log_file(capsys):
     step = SimpleNamespace(
         lesson="lips",
         step=40,
@@ -98,7 +98,7 @@ def test_training_in_a_log_file_is_a_line_for_each_step_that_is_told(capsys):
     assert capsys.readouterr().err == "lips 40/160  lip 0.123 mi -1.5  35.3 frames/s, 1:02:05 left\n"
 
 
-def test_training_in_a_terminal_is_a_bar_with_the_losses(monkeypatch):
+def test_training_shows_a_progress_bar_with_the_losses_in_a_terminal(monkeypatch):
     terminal = Terminal()
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")

@@ -23,7 +23,7 @@ def test_a_mouth_that_never_moves_has_no_correlation():
     assert np.isnan(correlation(correlation_sums(np.arange(9.0), np.full(9, 0.1))))
 
 
-def test_a_mouth_that_moves_a_quarter_as_much_is_a_quarter_as_lively():
+def test_a_mouth_that_moves_a_quarter_as_much_has_a_quarter_of_the_standard_deviation():
     curve = np.random.default_rng(2).normal(size=40)
     assert opening_std_ratio(correlation_sums(curve, -curve / 4 + 1)) == pytest.approx(0.25)
     assert opening_std_ratio(correlation_sums(curve, np.full(40, 0.3))) == 0

@@ -7,7 +7,7 @@ from talkface.metrics.cpbd import cpbd, edge_widths
 
 
 def slope(width, height=128, low=40.0, high=200.0):
-    """An edge that climbs from low to high over `width` px around column 64 of 128, steepest in the middle."""
+    """An edge that rises from low to high over `width` px around column 64 of 128, steepest in the middle."""
     phase = np.clip((np.arange(128) - 64) / width, -0.5, 0.5)
     return np.tile(low + (high - low) * (np.sin(np.pi * phase) + 1) / 2, (height, 1))
 
@@ -39,7 +39,7 @@ def test_blur_lowers_the_score_step_by_step():
     assert scores[-1] < 0.05
 
 
-def test_a_sharp_step_is_sharp_and_a_flat_picture_scores_nothing():
+def test_a_step_scores_one_and_a_flat_picture_scores_zero():
     assert cpbd(colour(slope(1))).item() == pytest.approx(1)
     assert cpbd(colour(np.full((128, 128), 90.0))).item() == 0
 

@@ -5,7 +5,6 @@ from dataclasses import fields
 import numpy as np
 import pytest
 import torch
-from puppets import drawn, lip_points, puppet, puppets, write_dataset
 
 from talkface.data import batches
 from talkface.data.batches import MIRRORED_LIPS, ClipBatches, ahead, context_windows, mirrored, mirrored_lips
@@ -16,8 +15,8 @@ WINDOW, CONTEXT = (80, 128, 96), (-1, 0, 1)
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    return open_dataset(write_dataset(tmp_path_factory.mktemp("puppets"), puppets(3, 9)))
+def dataset(tmp_path_factory, write_dataset, synthetic_clips):
+    return open_dataset(write_dataset(tmp_path_factory.mktemp("synthetic"), synthetic_clips.many(3, 9)))
 
 
 def batches_of(dataset, seed=0, window=WINDOW, **options):
@@ -65,8 +64,8 @@ def test_a_sequence_is_consecutive_frames_of_one_clip_with_their_sound_and_lips(
                 assert np.array_equal(batch.windows[row, k], clip.mfcc[near])
 
 
-def test_a_clip_shorter_than_the_rollout_holds_its_last_frame(tmp_path):
-    batch = batches_of(open_dataset(write_dataset(tmp_path, [puppet(frames=2)]))).frames(0, 2, 4)
+def test_a_clip_shorter_than_the_rollout_holds_its_last_frame(tmp_path, write_dataset, synthetic_clips):
+    batch = batches_of(open_dataset(write_dataset(tmp_path, [synthetic_clips.one(frames=2)]))).frames(0, 2, 4)
     assert torch.equal(batch.frames[:, 1], batch.frames[:, 3])
     assert torch.equal(batch.windows[:, 1], batch.windows[:, 3])
 
@@ -115,13 +114,13 @@ def test_mirrored_twice_is_the_sequence_itself(dataset):
         assert np.allclose(before, after, atol=1e-4)
 
 
-def test_a_mirrored_mouth_has_its_points_where_the_mirrored_picture_shows_them():
+def test_a_mirrored_mouth_has_its_points_where_the_mirrored_picture_shows_them(synthetic_clips):
     """An asymmetric mouth: the left half of the mirrored lips is the right half of the lips."""
-    lips = lip_points(6.0) + np.array([7.0, 0.0], np.float32)  # off the middle
+    lips = synthetic_clips.lip_points(6.0) + np.array([7.0, 0.0], np.float32)  # off the middle
     swapped = mirrored_lips(lips)
-    face = drawn(np.full((256, 256, 3), 200, np.uint8), 6.0)
+    face = synthetic_clips.draw(np.full((256, 256, 3), 200, np.uint8), 6.0)
     assert np.abs(face.astype(int) - face[:, ::-1]).mean() < 0.5  # symmetric about x = 128, the picture about 127.5
-    assert np.allclose(swapped, lip_points(6.0) - np.array([8.0, 0.0], np.float32), atol=1e-3)
+    assert np.allclose(swapped, synthetic_clips.lip_points(6.0) - np.array([8.0, 0.0], np.float32), atol=1e-3)
 
 
 def test_mirroring_swaps_the_meshs_left_and_right_points():
@@ -142,22 +141,27 @@ def test_a_window_off_the_middle_is_never_mirrored(dataset):
 
 def test_half_of_the_sequences_are_mirrored(dataset):
     made = batches_of(dataset)
-    drawn_mirrored = [d.mirrored for step in range(100) for d in made._draws(step, 8, 1)]
-    assert np.mean(drawn_mirrored) == pytest.approx(0.5, abs=0.06)
+    made.keep_in_memory(torch.device("cpu"))
+    middles = torch.cat([made.frames(step, 8, 1).clip_mean_lips[:, :, 0].mean(1) for step in range(100)])
+    mirrored = middles < 127.5  # px; the drawn mouths are around 128 px, their mirror images around 127 px
+    assert mirrored.float().mean().item() == pytest.approx(0.5, abs=0.06)
 
 
-def test_speakers_count_by_the_root_of_their_clips(tmp_path):
-    clips = [puppet(f"a/{i}", "a", i, 3) for i in range(4)] + [puppet("b/0", "b", 9, 3)]
+def test_speakers_count_by_the_root_of_their_clips(tmp_path, write_dataset, synthetic_clips):
+    clips = [synthetic_clips.one(f"a/{i}", "a", i, 3) for i in range(4)] + [synthetic_clips.one("b/0", "b", 9, 3)]
     made = batches_of(open_dataset(write_dataset(tmp_path, clips)))
     by_speaker = made.weight[:4].sum() / made.weight[4]
     assert by_speaker == pytest.approx(2.0)  # root of 4 to root of 1
 
 
-def test_several_data_sets_are_drawn_from_together(dataset, tmp_path):
-    other = open_dataset(write_dataset(tmp_path, [puppet("z/0", "z", 5, 9)]))
-    made = ClipBatches([dataset, other], WINDOW, CONTEXT)
-    drawn_clips = {d.clip for step in range(30) for d in made._draws(step, 4, 1)}
-    assert drawn_clips == {0, 1, 2, 3}
+def test_several_data_sets_are_drawn_from_together(dataset, tmp_path, write_dataset, synthetic_clips):
+    other = open_dataset(write_dataset(tmp_path, [synthetic_clips.one("z/0", "z", 5, 9)]))
+    made = ClipBatches([dataset, other], WINDOW, CONTEXT, mirror=False)
+    made.keep_in_memory(torch.device("cpu"))
+    means = {clip.name: torch.tensor(clip.lips.mean(0)) for clips in (dataset, other) for clip in clips}
+    drawn = torch.cat([made.frames(step, 4, 1).clip_mean_lips for step in range(30)])
+    names = {name for lips in drawn for name, mean in means.items() if torch.allclose(lips, mean, atol=1e-4)}
+    assert names == set(means) == {"s0/train", "s1/train", "s2/train", "z/0"}
 
 
 def test_no_clip_at_all_is_told(dataset):

@@ -1,9 +1,8 @@
-"""Evaluation of a data set: rows, intervals, files. The mouth is read off a pixel, so that every figure is known."""
+"""Evaluation of a data set: rows, intervals, files. One pixel encodes the mouth opening, so every score is known."""
 
 import csv
 import json
 import sys
-from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 
@@ -15,14 +14,17 @@ from typer.testing import CliRunner
 
 from talkface.cli import app
 from talkface.data.clip import Clip, encode_frame
-from talkface.data.shards import DATASET, FORMAT, INDEX, ShardWriter, read_lines, shard_indexes, write_lines
+from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
-from talkface.evaluate import EvalConfig, evaluate, run, videos
-from talkface.evaluate.conditions import frame_energy, identity_frame, mismatched_audio, tile_windows
-from talkface.evaluate.examples import Example
-from talkface.evaluate.score import ClipScore, RowFrames, Scorer
+from talkface.evaluate import DatasetEval, PairEval, PairListEval, conditions, evaluate, run, score, videos
+from talkface.evaluate.conditions import identity_frame, mismatched_audio, tile_windows
+from talkface.evaluate.examples import MAX_FRAMES, Recorder, distinct_names
+from talkface.evaluate.score import ClipScore, ClipSound, RowFrames, Scorer
 from talkface.face.landmarks import FROM_468_TO_68, LIPS
+from talkface.media.strips import GAP, LABEL_WIDTH, TIME_HEIGHT
 from talkface.media.windows import mfcc_windows
+from talkface.metrics.lse import SyncNet
+from talkface.metrics.sync import energy_of_windows
 from talkface.model.amie import StatisticsNetwork
 from talkface.model.checkpoint import save_network
 from talkface.model.generator import Generator, GeneratorConfig
@@ -44,7 +46,7 @@ def face_points(opening):
 
 
 class PixelFinder:
-    """Stands in for the face networks: the top-left pixel's red is the opening in px, its green 255 hides the face."""
+    """Replaces the face networks: the red of the top-left pixel is the opening in px; no face if its green is 255."""
 
     def __init__(self, device="cpu"):
         self.looked_at = 0
@@ -80,27 +82,18 @@ def a_clip(name, speaker, seed=0, frames=12, split="test"):
     )
 
 
-def write_dataset(root, clips):
-    with ShardWriter(root, "test-00000") as writer:
-        for clip in clips:
-            writer.add(clip, status="kept")
-    lines = [line for part in shard_indexes(root) for line in read_lines(part) if line["status"] == "kept"]
-    write_lines(root / INDEX, lines)
-    (root / DATASET).write_text(json.dumps({"format": FORMAT, "name": "grid"}))
-
-
 def drawing():
-    """The module that draws, where matplotlib is there."""
-    pytest.importorskip("matplotlib", reason="no matplotlib: the figures are not drawn")
+    """The module that draws. Skips the test without matplotlib."""
+    pytest.importorskip("matplotlib", reason="no matplotlib: figures are not drawn")
     from talkface.evaluate import figures
 
     return figures
 
 
 @pytest.fixture
-def data(tmp_path, monkeypatch):
+def data(tmp_path, monkeypatch, write_dataset):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
-    monkeypatch.setattr(run, "FaceFinder", PixelFinder)
+    monkeypatch.setattr(score, "FaceFinder", PixelFinder)
     clips = [a_clip(f"s{s}/{i}", f"s{s}", 10 * s + i, frames=10 + s) for s in (1, 2) for i in range(2)]
     write_dataset(tmp_path / "grid", clips)
     return tmp_path
@@ -115,27 +108,27 @@ def weights(tmp_path_factory):
     return folder
 
 
-def score(real, fake, metrics=("lmd", "mouth_r", "psnr"), still=False):
+def scored(real, fake, metrics=("lmd", "mouth_r", "psnr"), static=False):
     scorer = Scorer(metrics, PixelFinder())
-    return scorer.score("clip", "me", real, {"row": RowFrames(fake, still)}, keep_curves=True)[0], scorer
+    return scorer.score("clip", "me", real, {"row": RowFrames(fake, static)}, keep_curves=True)[0], scorer
 
 
-def test_lmd_of_a_mouth_that_opens_too_far_is_that_of_the_closed_form():
-    found, _ = score([frame(4)] * 3, [frame(10)] * 3)
+def test_the_lmd_of_a_mouth_that_opens_too_far_is_that_of_the_closed_form():
+    found, _ = scored([frame(4)] * 3, [frame(10)] * 3)
     # Of the 20 points the middle one of the upper lip goes up by 3 px, that of the lower lip down; the centroid stays.
     total, count = found.sums["lmd"]
     assert total / count == pytest.approx(2 * 3 / 20)
     assert found.sums["lmd_iod"][0] / 3 == pytest.approx(100 * 0.3 / 70)
 
 
-def test_opening_is_over_the_eye_distance():
-    found, _ = score([frame(7)], [frame(14)])
+def test_the_opening_is_divided_by_the_eye_distance():
+    found, _ = scored([frame(7)], [frame(14)])
     assert found.curves["real_opening"] == pytest.approx([0.1])
     assert found.curves["opening"] == pytest.approx([0.2])
 
 
-def test_a_generated_frame_without_a_face_is_counted_and_costs_a_whole_mouth():
-    found, _ = score([frame(4)] * 4, [frame(4), frame(4, hidden=True), frame(4), frame(4)])
+def test_a_generated_frame_without_a_face_is_counted_as_a_mouth_shrunk_to_a_point():
+    found, _ = scored([frame(4)] * 4, [frame(4), frame(4, hidden=True), frame(4), frame(4)])
     assert (found.lost, found.real_lost) == (1, 0)
     spread = face_points(4.0)[list(FROM_468_TO_68[48:68])]
     collapsed = np.linalg.norm(spread - spread.mean(0), axis=1).mean()
@@ -143,40 +136,49 @@ def test_a_generated_frame_without_a_face_is_counted_and_costs_a_whole_mouth():
     assert found.curves["opening"][1] == 0
 
 
-def test_a_real_frame_without_a_face_is_counted_and_nothing_is_compared_with_it():
-    found, _ = score([frame(4), frame(4, hidden=True), frame(4)], [frame(4), frame(50), frame(4)])
+def test_a_real_frame_without_a_face_is_counted_and_left_out_of_landmark_metrics():
+    found, _ = scored([frame(4), frame(4, hidden=True), frame(4)], [frame(4), frame(50), frame(4)])
     assert (found.lost, found.real_lost) == (0, 1)
     np.testing.assert_allclose(found.sums["lmd"], [0, 2], atol=1e-6)
     assert found.sums["psnr"][1] == 3
 
 
-def test_frames_scored_in_blocks_are_frames_scored_at_once():
+def test_the_scores_do_not_depend_on_the_blocks_of_frames():
     openings = np.random.default_rng(0).integers(0, 40, 75)
-    found, _ = score(map(frame, openings), [frame(o // 2) for o in openings])
+    found, _ = scored(map(frame, openings), [frame(o // 2) for o in openings])
     np.testing.assert_allclose(found.curves["real_opening"], openings / 70, rtol=1e-5)
     assert found.frames == 75
     assert found.sums["psnr"][1] == 75
 
 
-def test_a_still_photo_is_looked_at_once():
+def test_landmarks_of_a_static_photo_are_found_once():
     real = [frame(o) for o in range(40)]
-    found, scorer = score(real, repeat(frame(0)), still=True)
+    found, scorer = scored(real, repeat(frame(0)), static=True)
     assert scorer.finder.looked_at == 40 + 1
-    slow, _ = score(real, repeat(frame(0)), still=False)
+    slow, _ = scored(real, repeat(frame(0)), static=False)
     assert found.sums.keys() == slow.sums.keys()
     assert all(np.array_equal(found.sums[name], slow.sums[name]) for name in found.sums)
 
 
-def test_without_landmark_metrics_no_face_is_looked_for():
-    found, scorer = score([frame(4)] * 2, [frame(4)] * 2, metrics=("psnr", "ssim"))
+def test_without_landmark_metrics_no_landmarks_are_found():
+    scorer = Scorer(("psnr", "ssim"), PixelFinder())
+    [found] = scorer.score("clip", "me", [frame(4)] * 2, {"row": RowFrames([frame(4)] * 2)})
     assert scorer.finder.looked_at == 0
     assert found.sums["ssim"][0] == pytest.approx(2)
+
+
+def test_curves_for_the_figures_do_not_change_the_scores_of_other_metrics():
+    found, scorer = scored([frame(4)] * 2, [frame(4), frame(4, hidden=True)], metrics=("psnr",))
+    assert scorer.finder.looked_at == 4
+    assert list(found.curves) == ["opening", "real_opening", "lmd"]
+    assert list(found.sums) == ["psnr"]
+    assert (found.lost, found.real_lost) == (0, 0)
 
 
 @pytest.mark.parametrize(
     "speakers", [list("aabbcc"), list("aaab"), list("aaaa"), list("abcde"), list("aabbbccccdddd"), list("ab")]
 )
-def test_wrong_sounds_are_never_the_clips_own_and_each_is_given_once(speakers):
+def test_mismatched_audio_is_never_that_of_the_clip_and_each_is_used_once(speakers):
     donors = mismatched_audio(speakers, seed=1)
     assert sorted(donors) == list(range(len(speakers)))
     assert all(donor != clip for clip, donor in enumerate(donors))
@@ -184,19 +186,39 @@ def test_wrong_sounds_are_never_the_clips_own_and_each_is_given_once(speakers):
         assert all(speakers[donor] != speakers[clip] for clip, donor in enumerate(donors))
 
 
-def test_wrong_sounds_follow_the_seed():
+def test_mismatched_audio_depends_on_the_seed():
     speakers = list("aabbccddee")
     assert mismatched_audio(speakers, 0) == mismatched_audio(speakers, 0)
     assert len({tuple(mismatched_audio(speakers, seed)) for seed in range(5)}) > 1
 
 
-def test_wrong_speech_is_cut_or_repeated_to_the_clips_length():
+def test_the_rows_of_a_clip_have_the_photo_and_the_speech_of_their_condition(data, monkeypatch):
+    heard = {}
+
+    def speak(generator, face, windows, device):
+        heard[generator] = windows
+        return iter([])
+
+    monkeypatch.setattr(conditions, "speak", speak)
+    clips = open_dataset("grid", "test")
+    made = conditions.Conditions(clips, {"model": "ours", "other": "theirs"})
+    donor = clips[made.donors[0]]
+    assert donor.speaker != clips[0].speaker
+    rows = made.rows(0, clips[0], ("still", "other", "wrong_sound"))
+    assert list(rows) == ["still", "other", "wrong_sound"]
+    np.testing.assert_array_equal(next(rows["still"].frames), clips[0].frame(0))
+    assert [rows[name].static for name in rows] == [True, False, False]
+    np.testing.assert_array_equal(heard["theirs"], clips[0].mfcc)
+    np.testing.assert_array_equal(heard["ours"], tile_windows(donor.mfcc, len(clips[0])))
+
+
+def test_mismatched_audio_is_cut_or_repeated_to_the_length_of_the_clip():
     windows = np.arange(3)[:, None, None] * np.ones((3, 20, 13))
     assert tile_windows(windows, 7)[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
     assert tile_windows(windows, 2)[:, 0, 0].tolist() == [0, 1]
 
 
-def test_the_identity_frame_is_the_first_the_most_closed_or_drawn_by_the_seed():
+def test_the_identity_frame_is_the_first_the_most_closed_or_random_by_the_seed():
     clip = a_clip("s1/x", "s1")
     assert identity_frame(clip, "first", 0) == 0
     assert identity_frame(clip, "closest-mouth", 0) == 4
@@ -208,15 +230,15 @@ def test_the_identity_frame_is_the_first_the_most_closed_or_drawn_by_the_seed():
 def test_the_energy_of_a_frame_is_that_of_its_own_forty_milliseconds():
     steps = np.zeros((40, 13), np.float32)
     steps[20:24, 0] = 1  # the fifth frame's steps
-    energy = frame_energy(mfcc_windows(steps, 10))
+    energy = energy_of_windows(mfcc_windows(steps, 10))
     rise = 50 / np.sqrt(26)  # dB in every band
     np.testing.assert_allclose(energy - energy[0], rise * (np.arange(10) == 5), atol=1e-4)
 
 
-def test_a_data_set_gives_the_three_rows_and_the_papers(data, weights):
+def test_the_report_of_a_data_set_has_three_rows_and_that_of_the_paper(data, weights):
     steps = []
     found = evaluate(
-        EvalConfig(
+        DatasetEval(
             data="grid",
             weights=weights / "generator.safetensors",
             estimator=weights / "estimator.safetensors",
@@ -239,6 +261,8 @@ def test_a_data_set_gives_the_three_rows_and_the_papers(data, weights):
     assert "46 frames of 4 clips" in said["definitions"]["lmd"]
     assert "MediaPipe" in said["definitions"]["lmd"]
     assert said["rows"]["still"]["mouth_r"] is None
+    assert said["rows"]["still"]["sync_offset"] is None
+    assert "seconds by which the sound lags the picture" in said["definitions"]["sync_offset"]
     assert steps[-1] == (46, 46)
     assert found.table()[0][0] == ""
     assert [row[0] for row in found.table()[1:]] == ["still", "wrong_sound", "model", "paper"]
@@ -250,10 +274,10 @@ def test_a_data_set_gives_the_three_rows_and_the_papers(data, weights):
     assert pooled == pytest.approx(said["rows"]["model"]["psnr"], abs=1e-5)
 
 
-def test_the_same_command_gives_the_same_bytes_whatever_the_number_of_workers(data, weights):
+def test_the_written_bytes_do_not_depend_on_the_number_of_workers(data, weights):
     for workers in (1, 3):
         evaluate(
-            EvalConfig(
+            DatasetEval(
                 data="grid",
                 metrics=("psnr", "ssim", "lmd", "sync"),
                 weights=weights / "generator.safetensors",
@@ -267,53 +291,64 @@ def test_the_same_command_gives_the_same_bytes_whatever_the_number_of_workers(da
 
 
 def test_the_still_row_scores_the_identity_frame_against_every_real_one(data):
-    found = evaluate(EvalConfig(data="grid", metrics=("psnr",), rows=("still",)))
+    found = evaluate(DatasetEval(data="grid", metrics=("psnr",), rows=("still",)))
     assert found.weights is None
     clip = a_clip("s1/0", "s1", 10, frames=11)
     first, *rest = clip.frames()
     errors = [np.mean((f.astype(float) - first) ** 2) for f in rest]
     expected = (100 + sum(10 * np.log10(255**2 / e) for e in errors)) / 11
-    [score] = [s for s in found.scores if s.clip == "s1/0"]
-    assert score.sums["psnr"][0] / score.sums["psnr"][1] == pytest.approx(expected)
+    [total, count] = next(s.sums["psnr"] for s in found.scores if s.clip == "s1/0")
+    assert total / count == pytest.approx(expected)
 
 
-def test_limit_takes_clips_spread_over_the_split(data):
-    found = evaluate(EvalConfig(data="grid", metrics=("psnr",), rows=("still",), limit=2))
-    assert [score.clip for score in found.scores] == ["s1/0", "s2/1"]
+def test_limit_takes_clips_that_are_evenly_spaced_over_the_split(data):
+    found = evaluate(DatasetEval(data="grid", metrics=("psnr",), rows=("still",), limit=2))
+    assert [one.clip for one in found.scores] == ["s1/0", "s2/1"]
 
 
-def test_lmd_alone_works_with_the_defaults_and_says_what_was_used(data, weights, monkeypatch):
-    monkeypatch.setattr(run, "load_generator", lambda path, device: Generator(TINY).eval())
-    monkeypatch.setattr(run, "weights_hash", lambda path: "0" * 64)
+def test_lmd_alone_works_with_the_defaults_and_a_note_names_the_data_set(data, weights, monkeypatch):
+    monkeypatch.setattr(conditions, "load_generator", lambda path, device: Generator(TINY).eval())
+    monkeypatch.setattr(conditions, "weights_hash", lambda path: "0" * 64)
     notes = []
-    found = evaluate(EvalConfig(metrics=("lmd",)), on_note=notes.append)
+    found = evaluate(DatasetEval(metrics=("lmd",)), on_note=notes.append)
     assert notes == ["--data is not given: grid, split test."]
     assert {name for name in found.rows["model"] if "_ci95" not in name} == {"lmd", "lmd_128", "lmd_iod"}
     assert found.rows["model"]["lmd_128"] == pytest.approx(found.rows["model"]["lmd"] / 2)
 
 
-def test_one_clip_has_no_wrong_sound_and_the_report_says_so(data, weights):
+def test_one_clip_has_no_mismatched_audio_and_the_report_has_a_note(data, weights):
     found = evaluate(
-        EvalConfig(data="grid", metrics=("psnr",), limit=1, weights=weights / "generator.safetensors", workers=1)
+        DatasetEval(data="grid", metrics=("psnr",), limit=1, weights=weights / "generator.safetensors", workers=1)
     )
     assert list(found.rows) == ["still", "model", "paper"]
     assert "wrong_sound" in found.notes[0]
     assert found.as_json()["rows"]["model"]["psnr_ci95"] == [None, None]
 
 
-def test_wrong_sound_alone_of_one_clip_is_refused(data):
-    with pytest.raises(TalkfaceError, match="--rows wrong_sound: of one clip"):
-        evaluate(EvalConfig(data="grid", metrics=("psnr",), limit=1, rows=("wrong_sound",)))
+def test_mismatched_audio_alone_is_an_error_with_one_clip(data):
+    with pytest.raises(TalkfaceError, match="--rows wrong_sound needs the speech of another clip"):
+        evaluate(DatasetEval(data="grid", metrics=("psnr",), limit=1, rows=("wrong_sound",)))
 
 
 def test_notes_about_videos_are_shown_once(monkeypatch):
-    sums = {"psnr": np.array([30.0, 1.0])}
-    score = ClipScore("fake.mp4", "", "model", 1, 0, 0, sums)
-    monkeypatch.setattr(run, "FaceFinder", PixelFinder)
-    monkeypatch.setattr(videos, "compare", lambda *_: (score, ["fake.mp4 is shorter."]))
+    of_clip = ClipScore("fake.mp4", "", "model", 1, 0, 0, {"psnr": np.array([30.0, 1.0])})
+    monkeypatch.setattr(score, "FaceFinder", PixelFinder)
+    monkeypatch.setattr(videos, "compare", lambda *_: videos.Comparison(of_clip, ["fake.mp4 is shorter."]))
     shown = CliRunner().invoke(app, ["eval", "real.mp4", "fake.mp4", "--metrics", "psnr", "--device", "cpu"])
     assert shown.exit_code == 0, shown.stderr
     assert shown.stderr.count("fake.mp4 is shorter.") == 1
+
+
+def test_lse_has_one_value_per_video_and_none_for_a_short_one():
+    torch.manual_seed(0)
+    scorer = Scorer(("lse",), PixelFinder(), syncnet=SyncNet().eval())
+    transforms, sound = np.tile(np.eye(3)[:2], (9, 1, 1)), np.random.default_rng(0).normal(size=9 * 640) * 3000
+    frames = [np.full((256, 256, 3), 20 * number, np.uint8) for number in range(9)]
+    found = scorer.lse_sums(frames, transforms, sound.astype(np.int16))
+    assert list(found) == ["lse_d", "lse_c", "lse_offset"]
+    assert all(count == 1 for _, count in found.values())
+    assert scorer.lse_sums(frames, transforms[:4], sound.astype(np.int16)) == {}
+    assert Scorer(("lse",), PixelFinder()).lse_sums(frames, transforms, sound.astype(np.int16)) == {}
 
 
 @pytest.mark.parametrize("wrong", ["--workers", "--seed"])
@@ -329,32 +364,47 @@ def test_a_negative_number_of_workers_or_seed_is_a_usage_error(wrong):
         ({"metrics": ("fid",)}, "fid is not computed"),
         ({"metrics": ("psrn",)}, "psrn is not known"),
         ({"metrics": ("lse_d",)}, "SyncNet"),
-        ({"metrics": ("lmd", "ssim"), "syncnet": Path("s.model")}, "--syncnet is for lse alone.*lmd,ssim"),
-        ({"syncnet": Path("s.model")}, "lse needs the videos"),
+        ({"metrics": ("sync_lag",)}, "sync_lag is not known"),
+        ({"metrics": ("lmd", "ssim"), "syncnet": Path("s.model")}, "--syncnet is used only by lse.*lmd,ssim"),
+        ({"syncnet": Path("s.model")}, "lse needs videos"),
         ({"identity": "last"}, "--identity last"),
+        ({"rows": ("still", "fake")}, "--rows still,fake"),
         ({"limit": 0}, "--limit 0"),
-        ({"real": "a.mp4"}, "Only one video"),
     ],
 )
-def test_what_cannot_be_done_is_said_before_any_work(wrong, said):
+def test_options_that_are_not_valid_are_errors_before_any_work(wrong, said):
     with pytest.raises(TalkfaceError, match=said):
-        EvalConfig(**wrong)
+        DatasetEval(**wrong)
 
 
-def test_syncnet_adds_lse_to_the_default_metrics_of_videos():
-    of_videos = {"real": Path("a.mp4"), "fake": Path("b.mp4")}
-    assert "lse" not in EvalConfig(**of_videos).wanted
-    assert "lse" in EvalConfig(**of_videos, syncnet=Path("s.model")).wanted
+def test_two_videos_and_a_list_of_pairs_are_an_error():
+    shown = CliRunner().invoke(app, ["eval", "real.mp4", "fake.mp4", "--pairs", "list.csv"])
+    assert shown.exit_code == 1
+    assert "Two videos and --pairs were given." in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "kind, inputs",
+    [(PairEval, {"real": Path("a.mp4"), "fake": Path("b.mp4")}), (PairListEval, {"pairs": Path("list.csv")})],
+)
+def test_syncnet_adds_lse_to_the_default_metrics_of_videos(kind, inputs):
+    assert "lse" not in kind(**inputs).wanted
+    assert "lse" in kind(**inputs, syncnet=Path("s.model")).wanted
+
+
+def test_a_column_stands_for_its_metric():
+    assert DatasetEval(metrics=("sync_offset", "lmd_iod")).wanted == ("lmd", "sync")
 
 
 def test_figures_of_a_data_set_are_drawn(data, weights):
-    figures = drawing()
+    drawing()
     generator = weights / "generator.safetensors"
     other = data / "no-mi" / generator.name
     other.parent.mkdir()
     other.write_bytes(generator.read_bytes())
-    config = EvalConfig(data="grid", metrics=("lmd",), weights=generator, figures=data / "pictures", limit=2)
-    evaluate(replace(config, ablation=(generator, other)))
+    shown, ablation = {"metrics": ("lmd",), "limit": 2, "weights": generator}, (generator, other)
+    found = evaluate(DatasetEval(data="grid", **shown, figures=data / "pictures", ablation=ablation))
+    assert found.as_json() == evaluate(DatasetEval(data="grid", **shown)).as_json()
     names = {path.name for path in (data / "pictures").iterdir()}
     kinds = {"lmd.png", "scatter.png"}
     kinds |= {f"{kind}-s{n}_{n - 1}.png" for kind in ("strip", "mouth", "ablation") for n in (1, 2)}
@@ -362,28 +412,61 @@ def test_figures_of_a_data_set_are_drawn(data, weights):
     strip = cv2.imread(str(data / "pictures" / "strip-s1_0.png"))
     assert strip.shape[0] > 3 * 256  # real, model, wrong sound
     ablation = cv2.imread(str(data / "pictures" / "ablation-s1_0.png"))
-    assert ablation.shape[0] == figures.LINE + 4 * (256 + figures.GAP)  # real, model, both generators
+    assert ablation.shape[0] == TIME_HEIGHT + 4 * (256 + GAP)  # real, model, both generators
     first = np.array(next(a_clip("s1/0", "s1", 10, frames=11).frames()))
-    shown = strip[figures.LINE :, figures.MARGIN :][:256, :256, ::-1]
-    np.testing.assert_array_equal(shown, first)
+    np.testing.assert_array_equal(strip[TIME_HEIGHT:, LABEL_WIDTH:][:256, :256, ::-1], first)
 
 
-def test_files_of_one_name_are_told_apart_by_their_folders_and_then_by_a_number():
+def test_figures_of_a_data_set_show_the_model_whichever_rows_are_scored(data, weights):
+    drawing()
+    pictures, generator = data / "pictures", weights / "generator.safetensors"
+    found = evaluate(
+        DatasetEval(data="grid", metrics=("psnr",), rows=("still",), limit=2, weights=generator, figures=pictures)
+    )
+    assert list(found.rows) == ["still", "paper"]
+    assert found.lost == {"real": 0, "still": 0}
+    strip = cv2.imread(str(pictures / "strip-s1_0.png"))
+    assert strip.shape[0] == TIME_HEIGHT + 3 * (256 + GAP)  # real, model, mismatched audio
+
+
+def test_files_of_one_name_are_distinguished_by_their_folders_and_then_by_a_number():
     files = [Path(name) for name in ("a/g.mp4", "b/g.mp4", "c/b/g.mp4", "b/h.mp4", "b/model.mp4")]
-    assert drawing().distinct_names(files, taken=["model"]) == ["a/g", "b/g", "b/g 2", "h", "b/model"]
+    assert distinct_names(files, taken=["model"]) == ["a/g", "b/g", "b/g 2", "h", "b/model"]
 
 
 def test_pairs_whose_fakes_share_a_name_get_strips_of_their_own(tmp_path, monkeypatch):
-    figures, names = drawing(), []
-    monkeypatch.setattr(figures, "of_videos", lambda name, *_: Example(name, {}, {}, {}, None))
-    monkeypatch.setattr(figures, "draw_example", lambda folder, example: names.append(example.name) or example)
-    monkeypatch.setattr(figures, "draw_landmarks", lambda *_: None)
-    pairs = [(Path("real.mp4"), Path(f"{system}/fake.mp4")) for system in ("ours", "theirs")]
-    figures.draw_videos(tmp_path, pairs, Scorer((), PixelFinder()), None)
-    assert names == ["ours/fake", "theirs/fake"]
+    figures, drawn = drawing(), []
+
+    def compare(name, real, fake, scorer, example):
+        return videos.Comparison(ClipScore(name, "", "model", 1, 0, 0, {"psnr": np.ones(2)}), [], example)
+
+    monkeypatch.setattr(score, "FaceFinder", PixelFinder)
+    monkeypatch.setattr(videos, "compare", compare)
+    monkeypatch.setattr(figures, "draw_videos", lambda folder, examples, report: drawn.extend(examples))
+    (tmp_path / "list.csv").write_text("real.mp4,ours/fake.mp4\nreal.mp4,theirs/fake.mp4\n")
+    evaluate(PairListEval(pairs=tmp_path / "list.csv", metrics=("psnr",), figures=tmp_path / "pictures", device="cpu"))
+    assert drawn == ["ours/fake", "theirs/fake"]
 
 
-def test_principal_components_are_the_directions_of_most_spread():
+def test_a_recorder_leaves_the_frames_as_they_are_and_copies_those_of_the_first_ten_seconds():
+    real, fake = ([frame(number % 200, grey=grey) for number in range(300)] for grey in (90, 120))
+    recorder, scorer = Recorder(300), Scorer(("lmd",), PixelFinder())
+    rows = recorder.watch_rows({"model": RowFrames(fake)})
+    scores = scorer.score("clip", "", recorder.watch("real", real), rows, keep_curves=True)
+    [plain] = scorer.score("clip", "", real, {"model": RowFrames(fake)})
+    np.testing.assert_array_equal(scores[0].sums["lmd"], plain.sums["lmd"])
+    example = recorder.example("clip", scores, ClipSound(mfcc=np.zeros((1200, 13))))
+    assert list(example.frames) == ["real", "model"]
+    assert example.seconds == [number / 25 for number in (0, 36, 71, 107, 142, 178, 213, 249)]
+    assert [int(picture[0, 0, 0]) for picture in example.frames["model"]] == [0, 36, 71, 107, 142, 178, 13, 49]
+    assert {len(curve) for curve in (*example.opening.values(), *example.lmd.values())} == {MAX_FRAMES}
+    assert example.spectrogram.shape == (1200, 26)
+    thumbnails = recorder.thumbnails()
+    assert thumbnails.shape == (2, 2, 6, 48, 48)
+    np.testing.assert_allclose(thumbnails[:, 1], np.array([90, 120])[:, None, None, None] * np.ones((1, 6, 48, 48)))
+
+
+def test_principal_components_are_the_directions_of_largest_variance():
     figures = drawing()
     rng = np.random.default_rng(0)
     plane, _ = np.linalg.qr(rng.normal(size=(30, 2)))
@@ -396,15 +479,15 @@ def test_principal_components_are_the_directions_of_most_spread():
     assert found[:, 0].var() > found[:, 1].var()
 
 
-def test_pictures_that_cannot_be_drawn_are_refused_before_the_work(data, monkeypatch):
+def test_figures_without_matplotlib_are_an_error_before_any_work(data, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(TalkfaceError, match="--figures needs matplotlib"):
-        evaluate(EvalConfig(data="grid", figures=data / "pictures"))
+        evaluate(DatasetEval(data="grid", figures=data / "pictures"))
 
 
 UNWRITABLE = [
-    ("grid/dataset.json/out", "Not a directory"),
-    ("/proc/out", "/proc/out cannot be written"),
+    ("grid/dataset.json/out", r"dataset\.json is not a folder"),
+    ("/proc/out", "cannot write to the folder /proc"),
     ("n" * 300, "File name too long"),
 ]
 
@@ -413,15 +496,15 @@ UNWRITABLE = [
     "option, where, said",
     [
         *((option, *case) for option in ("json", "csv", "figures") for case in UNWRITABLE),
-        ("json", "none/out", "No such file or directory"),
+        ("json", "none/out", "none does not exist"),
         ("csv", "grid", "is a folder"),
     ],
 )
-def test_a_result_that_cannot_be_written_is_refused_before_the_work(data, monkeypatch, option, where, said):
+def test_a_result_that_cannot_be_written_is_an_error_before_any_work(data, monkeypatch, option, where, said):
     if option == "figures":
         drawing()
     monkeypatch.setattr(run, "evaluate_dataset", lambda *_: pytest.fail("The work has begun."))
     before = set(data.rglob("*"))
     with pytest.raises(TalkfaceError, match=said):
-        evaluate(EvalConfig(data="grid", **{option: data / where}))
+        evaluate(DatasetEval(data="grid", **{option: data / where}))
     assert set(data.rglob("*")) == before

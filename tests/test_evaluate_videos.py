@@ -1,4 +1,4 @@
-"""Videos against videos. Real recordings are read from the data folder beside the repository where it is there."""
+"""Comparison of videos. Real recordings are read from the data folder beside the repository, if it exists."""
 
 import json
 from pathlib import Path
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from talkface.errors import TalkfaceError
-from talkface.evaluate import EvalConfig, evaluate, videos
-from talkface.evaluate.videos import Tracked, _held, read_pairs, transforms_for
+from talkface.evaluate import PairEval, PairListEval, evaluate, videos
+from talkface.evaluate.videos import PairSound, TrackedFace, fill_gaps, read_pairs, transforms_for
 from talkface.media.video import VideoWriter, read_frames
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -20,10 +20,10 @@ ALIGN = np.array([[0.5, 0, 3], [0, 0.5, 4]])
 
 @pytest.fixture(scope="module")
 def recording():
-    """A real clip of GRID, 75 frames; its mouth goes with its sound so clearly that the lag of the peak is no tie."""
+    """A real clip of GRID, 75 frames. Its mouth and sound correlate so clearly that the peak is unique."""
     clip = GRID / "s1" / "pgiq3s.mpg"
     if not clip.is_file():
-        pytest.skip(f"no {clip}: videos of a real mouth are not compared")
+        pytest.skip(f"{clip} does not exist: videos of a real mouth are not compared")
     return clip
 
 
@@ -39,7 +39,7 @@ def rewrite(recording, out, change, audio=True, crf=1):
 
 def compared(real, fake, **more):
     metrics = more.pop("metrics", ("psnr", "ssim", "lmd", "mouth_r", "sync"))
-    return evaluate(EvalConfig(real=real, fake=fake, metrics=metrics, **more))
+    return evaluate(PairEval(real=real, fake=fake, metrics=metrics, **more))
 
 
 def test_a_recording_against_itself_is_perfect(recording, tmp_path):
@@ -56,7 +56,7 @@ def test_a_recording_against_itself_is_perfect(recording, tmp_path):
     assert said["frames_without_face"] == {"real": 0, "model": 0}
 
 
-def test_still_delayed_and_mirrored_copies_score_as_they_should(recording, tmp_path):
+def test_the_scores_of_static_delayed_and_mirrored_copies(recording, tmp_path):
     copy = compared(recording, rewrite(recording, tmp_path / "copy.mp4", lambda f: f)).rows["model"]
     still = compared(recording, rewrite(recording, tmp_path / "still.mp4", lambda f: [f[0]] * 75)).rows["model"]
     late = compared(recording, rewrite(recording, tmp_path / "late.mp4", lambda f: [f[0]] * 4 + f[:-4])).rows["model"]
@@ -68,15 +68,15 @@ def test_still_delayed_and_mirrored_copies_score_as_they_should(recording, tmp_p
     assert copy["mouth_r"] > 0.98
     assert copy["psnr"] > late["psnr"] > flip["psnr"]
     assert still["lmd"] > 3 * copy["lmd"]
-    assert still["mouth_move"] < 0.2  # what is left is the real head's motion, which both are aligned by
+    assert still["mouth_move"] < 0.2  # the rest is the motion of the real head, by which both are aligned
     assert copy["mouth_move"] == pytest.approx(1, abs=0.05)
     assert late["mouth_r"] < copy["mouth_r"] - 0.2
-    assert late["sync_lag"] == copy["sync_lag"] + 4  # the mouth is four frames later, its sound is not
+    assert late["sync_offset"] == pytest.approx(copy["sync_offset"] - 4 / 25)  # the mouth is later, the sound is not
     assert late["sync"] == pytest.approx(copy["sync"], abs=0.15)
     assert flip["mouth_r"] > 0.9  # a mirrored mouth opens as wide
 
 
-def test_another_size_is_scored_at_the_same_place(recording, tmp_path):
+def test_a_copy_of_another_size_is_scored_at_the_same_place(recording, tmp_path):
     half = rewrite(recording, tmp_path / "half.mp4", lambda f: [cv2.resize(x, (180, 144)) for x in f])
     report = compared(recording, half, metrics=("psnr", "lmd"))
     assert report.notes == []
@@ -84,7 +84,7 @@ def test_another_size_is_scored_at_the_same_place(recording, tmp_path):
     assert report.rows["model"]["lmd"] < 1.5
 
 
-def test_another_crop_is_aligned_by_itself_and_said_so(recording, tmp_path):
+def test_a_copy_with_another_crop_is_aligned_by_itself_and_the_report_has_a_note(recording, tmp_path):
     crop = rewrite(recording, tmp_path / "crop.mp4", lambda f: [x[40:280, 60:300].copy() for x in f], audio=False)
     report = compared(recording, crop, metrics=("psnr", "lmd", "sync"))
     assert any("aligned by itself" in note for note in report.notes)
@@ -93,17 +93,17 @@ def test_another_crop_is_aligned_by_itself_and_said_so(recording, tmp_path):
     assert report.rows["model"]["lmd"] < 1
 
 
-def test_the_shorter_length_is_used_and_the_difference_told(recording, tmp_path):
+def test_the_shorter_length_is_used_and_the_report_has_a_note(recording, tmp_path):
     short = rewrite(recording, tmp_path / "short.mp4", lambda f: f[:30], audio=False)
     report = compared(recording, short, metrics=("psnr",))
     assert report.frames == 30
     assert report.notes == [f"{recording.name} has 75 frames at 25 fps, short.mp4 30: 30 are compared."]
 
 
-def test_a_list_of_pairs_pools_them(recording, tmp_path):
+def test_the_pairs_of_a_list_are_pooled(recording, tmp_path):
     short = rewrite(recording, tmp_path / "short ü.mp4", lambda f: f[:20])
     (tmp_path / "list.csv").write_text(f"real,fake\n{recording},short ü.mp4\n\n{recording},{short}\n", encoding="utf-8")
-    report = evaluate(EvalConfig(pairs=tmp_path / "list.csv", metrics=("psnr",), csv=tmp_path / "out.csv"))
+    report = evaluate(PairListEval(pairs=tmp_path / "list.csv", metrics=("psnr",), csv=tmp_path / "out.csv"))
     assert (report.clips, report.frames) == (2, 40)
     assert len((tmp_path / "out.csv").read_text().splitlines()) == 3
 
@@ -114,7 +114,7 @@ def test_a_list_of_pairs_pools_them(recording, tmp_path):
         ((), ("sync", "mi", "lse"), []),
         (("fake.mp4",), ("psnr", "mi"), []),
         (("fake.mp4",), ("lse",), ["fake.mp4 has no sound: lse is left out."]),
-        (("fake.mp4",), ("sync",), ["fake.mp4 has no sound: sync is measured against that of real.mp4."]),
+        (("fake.mp4",), ("sync",), ["fake.mp4 has no sound: sync is measured with the sound of real.mp4."]),
         (("real.mp4",), ("sync", "lse"), []),
         (("real.mp4",), ("sync", "mi", "lse"), ["real.mp4 has no sound: mi is left out."]),
         (
@@ -124,9 +124,21 @@ def test_a_list_of_pairs_pools_them(recording, tmp_path):
         ),
     ],
 )
-def test_what_is_left_out_for_want_of_sound_is_said_of_the_metrics_asked_for(monkeypatch, silent, metrics, said):
+def test_a_note_names_the_requested_metrics_that_are_left_out_without_sound(monkeypatch, silent, metrics, said):
     monkeypatch.setattr(videos, "probe", lambda path: SimpleNamespace(has_audio=path.name not in silent))
-    assert videos._Sounds(Path("real.mp4"), Path("fake.mp4"), 3).missing(metrics) == said
+    assert PairSound(Path("real.mp4"), Path("fake.mp4"), 3).notes(metrics) == said
+
+
+def test_figures_are_drawn_without_tracking_the_videos_again(recording, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="no matplotlib: figures are not drawn")
+    copy = rewrite(recording, tmp_path / "copy.mp4", lambda f: f[:20])
+    tracked, track = [], videos.track
+    monkeypatch.setattr(videos, "track", lambda path, finder: tracked.append(path) or track(path, finder))
+    plain = compared(recording, copy, metrics=("psnr",))
+    shown = compared(recording, copy, metrics=("psnr",), figures=tmp_path / "pictures")
+    assert tracked == [recording, copy, recording, copy]
+    assert shown.as_json() == plain.as_json()
+    assert {path.name for path in (tmp_path / "pictures").iterdir()} == {"strip-copy.png", "mouth-copy.png", "lmd.png"}
 
 
 def test_a_video_without_a_face_is_an_error_that_names_it(tmp_path):
@@ -144,16 +156,18 @@ def test_a_list_without_pairs_is_an_error(tmp_path, text, said):
         read_pairs(tmp_path / "list.csv")
 
 
-def test_pairs_lie_beside_their_list(tmp_path):
+def test_pairs_are_relative_to_the_folder_of_their_list(tmp_path):
     (tmp_path / "list.csv").write_text("Real,Fake\n a.mp4 , sub/b.mp4\n")
     assert read_pairs(tmp_path / "list.csv") == [(tmp_path / "a.mp4", tmp_path / "sub" / "b.mp4")]
 
 
 def tracked(size, eyes, transform=ALIGN, frames=3):
-    return Tracked(Path("x.mp4"), size, np.tile(transform, (frames, 1, 1)), np.tile(np.float64(eyes), (frames, 1, 1)))
+    return TrackedFace(
+        Path("x.mp4"), size, np.tile(transform, (frames, 1, 1)), np.tile(np.float64(eyes), (frames, 1, 1))
+    )
 
 
-def test_the_real_alignment_serves_both_where_the_faces_lie_together():
+def test_the_alignment_of_the_real_video_is_used_for_both_if_the_faces_are_at_the_same_place():
     real = tracked((400, 300), ((100, 100), (240, 100)))
     made = tracked((400, 300), ((104, 100), (244, 100)), 2 * ALIGN)
     used, notes = transforms_for(real, made, 2)
@@ -161,12 +175,12 @@ def test_the_real_alignment_serves_both_where_the_faces_lie_together():
     assert notes == []
 
 
-def test_the_real_alignment_is_scaled_to_a_smaller_copy():
+def test_the_alignment_of_the_real_video_is_scaled_to_a_smaller_copy():
     real = tracked((400, 300), ((100, 100), (240, 100)))
     made = tracked((200, 150), ((49.75, 49.75), (119.75, 49.75)))
     used, notes = transforms_for(real, made, 3)
     assert notes == []
-    # The middle of the picture is the middle of the copy: (199.5, 149.5) and (99.5, 74.5) in pixel centres.
+    # The centre of the picture is the centre of the copy: (199.5, 149.5) and (99.5, 74.5) in pixel centres.
     there, here = real.transforms[0] @ (199.5, 149.5, 1), used[0] @ (99.5, 74.5, 1)
     np.testing.assert_allclose(there, here)
 
@@ -174,4 +188,4 @@ def test_the_real_alignment_is_scaled_to_a_smaller_copy():
 def test_a_missing_alignment_is_that_of_the_nearest_frame():
     fits = np.full((6, 2, 3), np.nan)
     fits[1], fits[4] = 1, 4
-    assert _held(fits)[:, 0, 0].tolist() == [1, 1, 1, 4, 4, 4]
+    assert fill_gaps(fits)[:, 0, 0].tolist() == [1, 1, 1, 4, 4, 4]

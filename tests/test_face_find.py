@@ -26,16 +26,16 @@ def face(finder, astronaut):
     return face
 
 
-def moved(picture, scale=1.0, degrees=0.0, size=(512, 512), to=(256, 256)):
-    """The astronaut turned and scaled about the face, which comes to `to`; and the transform."""
+def moved(image, scale=1.0, degrees=0.0, size=(512, 512), to=(256, 256)):
+    """The astronaut rotated and scaled about the face, which is moved to `to`; and the transform."""
     matrix = cv2.getRotationMatrix2D(MIDDLE, degrees, scale)
     matrix[:, 2] += np.array(to) - MIDDLE
     flags = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    return cv2.warpAffine(picture, matrix, size, flags=flags), matrix
+    return cv2.warpAffine(image, matrix, size, flags=flags), matrix
 
 
-def lips_off(found, expected):
-    """Mean distance of the lips in eye distances."""
+def lip_error(found, expected):
+    """Mean distance between the lips in eye distances."""
     off = np.linalg.norm(landmarks.lips(found) - landmarks.lips(expected), axis=1)
     return off.mean() / landmarks.eye_distance(expected)
 
@@ -52,30 +52,30 @@ def test_the_astronaut_has_one_face_that_looks_at_the_camera(face):
 
 
 @pytest.mark.parametrize("degrees", [20, 45, -45, 90, -90, 180])
-def test_a_turned_face_is_found_and_comes_out_upright(finder, astronaut, face, degrees):
+def test_a_rotated_face_is_found_and_its_alignment_is_upright(finder, astronaut, face, degrees):
     picture, matrix = moved(astronaut, degrees=degrees)
     [found] = finder.find(picture)
-    assert lips_off(found.points, align.apply(matrix, face.points)) < 0.025
+    assert lip_error(found.points, align.apply(matrix, face.points)) < 0.025
     aligned = align.apply(align.fit_transform(found.points), found.points)
     left, right = landmarks.eye_centres(aligned)
     assert abs(right[1] - left[1]) < 4
 
 
 @pytest.mark.parametrize("scale", [3.0, 1.0, 0.5])
-def test_the_points_scale_with_the_picture(finder, astronaut, face, scale):
+def test_the_points_scale_with_the_image(finder, astronaut, face, scale):
     picture, matrix = moved(astronaut, scale, size=(1280, 720), to=(640, 360))
     [found] = finder.find(picture)
-    assert lips_off(found.points, align.apply(matrix, face.points)) < 0.03
+    assert lip_error(found.points, align.apply(matrix, face.points)) < 0.03
 
 
-def test_a_face_too_small_for_one_look_is_found_in_tiles(finder, astronaut, face):
+def test_a_face_too_small_for_the_whole_image_is_found_in_tiles(finder, astronaut, face):
     picture, matrix = moved(astronaut, 0.5, size=(1920, 1080), to=(1500, 800))
     assert finder.detect(picture) == []
     [found] = finder.find(picture)
-    assert lips_off(found.points, align.apply(matrix, face.points)) < 0.05
+    assert lip_error(found.points, align.apply(matrix, face.points)) < 0.05
 
 
-def test_two_faces_are_told_apart_from_left_to_right(finder, astronaut):
+def test_two_faces_are_returned_from_left_to_right(finder, astronaut):
     small, _ = moved(astronaut, 0.8, size=(400, 512), to=(200, 200))
     large, _ = moved(astronaut, 1.2, size=(400, 512), to=(200, 256))
     left, right = finder.find(np.hstack((small, large)))
@@ -84,12 +84,12 @@ def test_two_faces_are_told_apart_from_left_to_right(finder, astronaut):
     assert left.faces_seen == right.faces_seen == 2
 
 
-def test_a_mirrored_face_looks_the_other_way(finder, astronaut, face):
+def test_mirroring_the_image_negates_the_yaw(finder, astronaut, face):
     [mirrored] = finder.find(np.ascontiguousarray(astronaut[:, ::-1]))
     assert mirrored.yaw == pytest.approx(-face.yaw, abs=4)
 
 
-def test_a_face_in_profile_has_a_yaw_beyond_what_can_be_animated(finder):
+def test_a_face_in_profile_has_a_yaw_beyond_the_limit(finder):
     [cameraman] = finder.find(np.dstack([skimage.data.camera()] * 3))
     assert abs(cameraman.yaw) > PROFILE_YAW
 
@@ -100,26 +100,26 @@ def test_no_face_is_found_where_there_is_none(finder, name):
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (20, 3, 3), (30, 400, 3)])
-def test_tiny_and_narrow_pictures_have_no_face(finder, shape):
+def test_tiny_and_narrow_images_have_no_face(finder, shape):
     assert finder.find(np.zeros(shape, np.uint8)) == []
 
 
-def test_a_face_is_found_in_the_box_that_the_user_gives(finder, astronaut, face):
+def test_a_face_is_found_in_a_given_box(finder, astronaut, face):
     found = finder.find_in(astronaut, (170, 60, 110, 140))
-    assert lips_off(found.points, face.points) < 0.03
+    assert lip_error(found.points, face.points) < 0.03
     assert finder.find_in(astronaut, (300, 300, 100, 100)) is None
 
 
-def test_tracking_follows_a_face_that_moves_turns_and_grows(finder, astronaut, face):
+def test_tracking_follows_a_face_that_moves_rotates_and_grows(finder, astronaut, face):
     steps = [(0.8 + 0.02 * i, 2.0 * i, (150 + 6 * i, 200)) for i in range(30)]
     pairs = [moved(astronaut, scale, degrees, to=to) for scale, degrees, to in steps]
     faces = list(finder.track((picture for picture, _ in pairs), batch=8))
     assert len(faces) == 30
     for found, (_, matrix) in zip(faces, pairs, strict=True):
-        assert lips_off(found.points, align.apply(matrix, face.points)) < 0.03
+        assert lip_error(found.points, align.apply(matrix, face.points)) < 0.03
 
 
-def test_tracking_gives_none_while_there_is_no_face_and_finds_it_again(finder, astronaut):
+def test_tracking_yields_none_while_there_is_no_face_and_finds_it_again(finder, astronaut):
     empty = np.zeros_like(astronaut)
     frames = [empty] * 3 + [astronaut] * 5 + [empty] * 10 + [astronaut] * 2
     seen = [found is not None for found in finder.track(iter(frames), batch=4)]
@@ -151,14 +151,14 @@ def test_tracking_reads_no_further_than_its_batch(finder, astronaut):
     assert len(taken) == 4
 
 
-def test_landmarks_of_aligned_faces_are_those_found_before_aligning(finder, astronaut, face):
+def test_landmarks_of_aligned_faces_equal_the_transformed_landmarks_of_the_photo(finder, astronaut, face):
     M = align.fit_transform(face.points)
     frames = np.stack([align.warp(astronaut, M)] * 3)
     points, flags = finder.landmarks_aligned(frames)
     assert points.shape == (3, 468, 2)
     assert (flags > 0.9).all()
     for found in points:
-        assert lips_off(found, align.apply(M, face.points)) < 0.03
+        assert lip_error(found, align.apply(M, face.points)) < 0.03
 
 
 def test_aligned_frames_without_a_face_are_flagged(finder):

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from talkface.config import ALIGNED_LIPS, EYE_CENTRE
+from talkface.config import ALIGNED_LIPS, ALIGNED_STABLE, EYE_CENTRE
 from talkface.errors import TalkfaceError
 from talkface.face import select
-from talkface.face.align import TEMPLATE, apply
+from talkface.face.align import apply
 from talkface.face.find import Face
 from talkface.face.landmarks import EYES, STABLE
 from talkface.face.select import select_face, upright
@@ -20,7 +20,7 @@ PHOTO = np.random.default_rng(0).integers(0, 256, (400, 600, 3), np.uint8)
 def face_at(left, scale=1.0, yaw=0.0):
     """A face whose stable points are the template's, `scale` times as large, `left` px further to the right."""
     points = np.full((468, 2), 128.0, np.float32)
-    points[list(STABLE)] = TEMPLATE
+    points[list(STABLE)] = ALIGNED_STABLE
     points = points * scale + (left, 0)
     box = np.array([left + 60 * scale, 60 * scale, 140 * scale, 160 * scale], np.float32)
     return Face(box, points.astype(np.float32), 1.0, yaw)
@@ -45,14 +45,14 @@ def seen(monkeypatch):
     return faces
 
 
-def test_one_face_is_taken_without_a_word(seen):
+def test_the_only_face_is_selected_without_a_note(seen):
     seen.append(face_at(0))
     choice = select_face(PHOTO, "photo.jpg")
     assert (choice.number, choice.found, choice.notes) == (1, 1, ())
     np.testing.assert_allclose(choice.transform, [[1, 0, 0], [0, 1, 0]], atol=1e-5)
 
 
-def test_of_several_faces_the_largest_speaks_and_the_user_is_told(seen):
+def test_the_largest_of_several_faces_is_selected_with_a_note(seen):
     seen += [face_at(0, 0.5), face_at(200), face_at(400, 0.7)]
     choice = select_face(PHOTO, "group.jpg")
     assert (choice.number, choice.found) == (2, 3)
@@ -61,14 +61,14 @@ def test_of_several_faces_the_largest_speaks_and_the_user_is_told(seen):
     assert "number 2 from the left" in note
 
 
-def test_a_face_is_picked_by_its_number_from_the_left(seen):
+def test_a_face_is_selected_by_its_number_from_the_left(seen):
     seen += [face_at(0, 0.5), face_at(200)]
     choice = select_face(PHOTO, "group.jpg", number=1)
     assert (choice.number, choice.notes) == (1, ())
     np.testing.assert_allclose(choice.transform, [[2, 0, 0], [0, 2, 0]], atol=1e-4)
 
 
-def test_the_lips_are_told_where_they_lie_on_the_aligned_face(seen):
+def test_the_lips_are_in_pixels_of_the_aligned_face(seen):
     seen += [face_at(200, 0.5)]
     assert np.allclose(select_face(PHOTO, "photo.jpg").lips, 128, atol=1e-3)  # where face_at has its mouth at scale 1
     seen.clear()
@@ -77,13 +77,13 @@ def test_the_lips_are_told_where_they_lie_on_the_aligned_face(seen):
 
 
 @pytest.mark.parametrize("number", [0, -1, 3])
-def test_a_number_that_no_face_has_is_refused(seen, number):
+def test_a_face_number_out_of_range_is_refused(seen, number):
     seen += [face_at(0), face_at(200)]
     with pytest.raises(TalkfaceError, match=f"--face {number}: group.jpg has 2 faces"):
         select_face(PHOTO, "group.jpg", number=number)
 
 
-def test_a_photo_without_a_face_is_refused_with_its_size_and_a_way_out(seen):
+def test_a_photo_without_a_face_is_refused_with_its_size_and_a_fix(seen):
     with pytest.raises(TalkfaceError, match=r"No face found in wall.jpg \(600x400\)") as error:
         select_face(PHOTO, "wall.jpg")
     assert "--box" in error.value.fix
@@ -96,7 +96,7 @@ def test_a_profile_is_refused(seen, options):
         select_face(PHOTO, "coin.jpg", **options)
 
 
-def test_a_turned_and_a_small_face_are_taken_with_a_warning(seen):
+def test_a_turned_and_a_small_face_are_accepted_with_a_note(seen):
     seen.append(face_at(0, scale=0.2, yaw=30))
     turned, small = select_face(PHOTO, "photo.jpg").notes
     assert "30 degrees" in turned
@@ -106,10 +106,10 @@ def test_a_turned_and_a_small_face_are_taken_with_a_warning(seen):
 @pytest.mark.parametrize(
     "box, problem",
     [
-        ((0, 0, 0, 10), "is no face"),
-        ((0, 0, -50, 50), "is no face"),
-        ((500, 10, 200, 200), "reaches out of"),
-        ((-1, 10, 200, 200), "reaches out of"),
+        ((0, 0, 0, 10), "both must be at least 8"),
+        ((0, 0, -50, 50), "-50 px wide"),
+        ((500, 10, 200, 200), "extends beyond"),
+        ((-1, 10, 200, 200), "extends beyond"),
         ((10, 300, 100, 200), "which is 600x400 pixels"),
         ((float("nan"), 0, 9, 9), "--box nan,0,9,9 is not four numbers"),
         ((0, 0, float("inf"), 9), "is not four numbers"),
@@ -132,15 +132,15 @@ def test_a_box_and_a_number_at_once_are_refused(seen):
         select_face(PHOTO, "photo.jpg", box=(0, 0, 100, 100), number=1)
 
 
-def test_a_box_in_which_no_face_is_seen_is_believed(seen):
+def test_a_box_without_a_detected_face_is_assumed_to_hold_an_upright_face(seen):
     box = (100, 50, 200, 240)
     choice = select_face(PHOTO, "drawing.png", box=box)
     assert choice.box == box
-    assert "taken for an upright one" in choice.notes[0]
+    assert "assumed to enclose an upright face" in choice.notes[0]
     np.testing.assert_array_equal(choice.transform, upright(box))
 
 
-def test_an_upright_box_lies_as_the_mesh_lies_in_a_photo():
+def test_the_alignment_of_an_upright_box_agrees_with_that_of_a_real_face():
     """The proportions assumed for a drawing, against those of a real face."""
     picture = cv2.cvtColor(cv2.imread(str(ASTRONAUT)), cv2.COLOR_BGR2RGB)
     (face,) = select.FaceFinder().find(picture)

@@ -1,12 +1,12 @@
 """Files appear whole or not at all, and what the system refuses is one clear error."""
 
 import hashlib
+import json
 
 import pytest
-from full_disk import files_no_larger_than
 
 from talkface.errors import TalkfaceError
-from talkface.files import atomic_write, make_folder, sha256
+from talkface.files import atomic_write, make_folder, sha256, write_bytes, write_json, write_lines
 
 
 def contents(folder):
@@ -40,7 +40,7 @@ def test_a_block_that_fails_leaves_the_old_file_alone_and_its_error_as_it_was(tm
     assert contents(tmp_path) == {"a.txt": "old"}
 
 
-def test_a_full_disk_is_told_by_the_files_name_and_leaves_the_old_file(tmp_path):
+def test_a_full_disk_is_told_by_the_files_name_and_leaves_the_old_file(tmp_path, disk_limits):
     path = tmp_path / "a.txt"
     path.write_text("old")
 
@@ -48,7 +48,7 @@ def test_a_full_disk_is_told_by_the_files_name_and_leaves_the_old_file(tmp_path)
         with atomic_write(path) as beside:
             beside.write_text("new " * 100)
 
-    with files_no_larger_than(10), pytest.raises(TalkfaceError, match=r"a\.txt cannot be written: File too large"):
+    with disk_limits(10), pytest.raises(TalkfaceError, match=r"a\.txt cannot be written: File too large"):
         write()
     assert contents(tmp_path) == {"a.txt": "old"}
 
@@ -82,3 +82,30 @@ def test_a_hash_is_that_of_the_whole_file(tmp_path):
     data = bytes(range(256)) * 10_000
     (tmp_path / "a").write_bytes(data)
     assert sha256(tmp_path / "a") == hashlib.sha256(data).hexdigest()
+
+
+def test_json_is_indented_keeps_the_order_of_keys_and_ends_with_a_newline(tmp_path):
+    write_json(tmp_path / "a.json", {"speaker": "Zoë", "frames": [1, 2]})
+    assert (tmp_path / "a.json").read_text(encoding="utf-8") == (
+        '{\n  "speaker": "Zoë",\n  "frames": [\n    1,\n    2\n  ]\n}\n'
+    )
+
+
+def test_json_lines_have_one_object_each_with_sorted_keys(tmp_path):
+    rows = [{"b": 1, "a": "Zoë"}, {"c": None}]
+    write_lines(tmp_path / "a.jsonl", iter(rows))
+    lines = (tmp_path / "a.jsonl").read_text().splitlines()
+    assert lines[0].startswith('{"a"')
+    assert [json.loads(line) for line in lines] == rows
+
+
+@pytest.mark.parametrize(
+    "write, content",
+    [(write_bytes, b"new" * 100), (write_json, {"new": "a" * 300}), (write_lines, [{"new": "a" * 300}])],
+)
+def test_a_full_disk_leaves_the_earlier_file(tmp_path, disk_limits, write, content):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with disk_limits(10), pytest.raises(TalkfaceError, match=r"a\.txt cannot be written"):
+        write(path, content)
+    assert contents(tmp_path) == {"a.txt": "old"}

@@ -1,10 +1,11 @@
-"""Photos of any usual kind come out as viewers show them; what is no photo is named with what is wrong."""
+"""Photos of any common format are loaded as viewers show them; other files are refused with the reason."""
 
 import io
 import struct
 import sys
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
@@ -34,7 +35,7 @@ def png(pixels: np.ndarray, kind: int, size: tuple[int, int] | None = None) -> b
 
 
 @pytest.mark.parametrize("kind", ["PNG", "BMP", "TIFF", "PPM", "TGA", "QOI"])
-def test_lossless_formats_come_out_bit_by_bit(tmp_path, kind):
+def test_lossless_formats_are_loaded_exactly(tmp_path, kind):
     path = tmp_path / "photo"
     Image.fromarray(picture()).save(path, kind)
     loaded = load_photo(path)
@@ -43,7 +44,7 @@ def test_lossless_formats_come_out_bit_by_bit(tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "WEBP", "GIF", "JPEG2000", "AVIF"])
-def test_lossy_formats_come_out_alike(tmp_path, kind):
+def test_lossy_formats_are_loaded_with_small_differences(tmp_path, kind):
     Image.init()
     if kind not in Image.SAVE:
         pytest.skip(f"this Pillow does not write {kind}")
@@ -52,7 +53,7 @@ def test_lossy_formats_come_out_alike(tmp_path, kind):
     assert np.abs(load_photo(path).astype(int) - picture()).mean() < 12
 
 
-def test_heic_is_read_where_its_library_is_there(tmp_path):
+def test_heic_is_loaded_if_its_library_is_installed(tmp_path):
     pillow_heif = pytest.importorskip("pillow_heif")
     pillow_heif.register_heif_opener()
     Image.fromarray(picture()).save(tmp_path / "photo.heic", "HEIF")
@@ -70,14 +71,14 @@ def test_heic_without_its_library_says_what_to_install(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_turned_as_its_exif_says(tmp_path, orientation):
+def test_a_photo_is_rotated_as_its_exif_says(tmp_path, orientation):
     stored = {
         1: lambda x: x,
         2: lambda x: x[:, ::-1],
         3: lambda x: x[::-1, ::-1],
         4: lambda x: x[::-1],
         5: lambda x: x.transpose(1, 0, 2),
-        6: lambda x: np.rot90(x, 1),  # shown turned by 90 degrees clockwise, so stored turned the other way
+        6: lambda x: np.rot90(x, 1),  # shown rotated by 90 degrees clockwise, so stored rotated the other way
         7: lambda x: x[::-1, ::-1].transpose(1, 0, 2),
         8: lambda x: np.rot90(x, -1),
     }[orientation](picture())
@@ -87,12 +88,12 @@ def test_a_photo_is_turned_as_its_exif_says(tmp_path, orientation):
     np.testing.assert_array_equal(load_photo(tmp_path / "photo.png"), picture())
 
 
-def test_broken_exif_does_not_spoil_the_pixels(tmp_path):
+def test_broken_exif_is_ignored(tmp_path):
     Image.fromarray(picture()).save(tmp_path / "photo.png", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff junk")
     np.testing.assert_array_equal(load_photo(tmp_path / "photo.png"), picture())
 
 
-def test_transparency_is_laid_over_white(tmp_path):
+def test_a_transparent_photo_is_composited_on_white(tmp_path):
     alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
     alpha[:10], alpha[10:20] = 0, 128
     Image.fromarray(np.concatenate([picture(), alpha], axis=2)).save(tmp_path / "photo.png")
@@ -137,7 +138,7 @@ def test_cmyk_becomes_rgb(tmp_path):
     assert np.abs(load_photo(tmp_path / "print.jpg").astype(int) - picture()).mean() < 6
 
 
-def test_a_colour_profile_becomes_srgb_and_srgb_stays_as_it_is(tmp_path):
+def test_a_colour_profile_is_converted_to_srgb_and_srgb_is_unchanged(tmp_path):
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     Image.fromarray(picture()).save(tmp_path / "srgb.png", icc_profile=srgb)
     np.testing.assert_array_equal(load_photo(tmp_path / "srgb.png"), picture())
@@ -150,7 +151,7 @@ def test_a_colour_profile_becomes_srgb_and_srgb_stays_as_it_is(tmp_path):
     np.testing.assert_array_equal(load_photo(tmp_path / "broken.png"), picture())
 
 
-def test_a_photo_of_too_many_pixels_is_shrunk(tmp_path):
+def test_a_photo_with_too_many_pixels_is_shrunk(tmp_path):
     Image.fromarray(picture(400, 600)).save(tmp_path / "large.png")
     Image.fromarray(picture(400, 600)).save(tmp_path / "large.jpg", quality=95)
     for name in ("large.png", "large.jpg"):
@@ -160,7 +161,7 @@ def test_a_photo_of_too_many_pixels_is_shrunk(tmp_path):
         assert np.abs(loaded.astype(int) - picture(height, width)).mean() < 6
 
 
-def test_a_huge_photo_is_refused_unread(tmp_path):
+def test_a_huge_photo_is_refused_without_being_decoded(tmp_path):
     (tmp_path / "huge.png").write_bytes(png(np.zeros((2, 2), np.uint8), 0, size=(20_000, 20_000)))
     with pytest.raises(TalkfaceError, match=r"huge\.png has 400 megapixels; at most 179 are read") as error:
         load_photo(tmp_path / "huge.png")
@@ -168,28 +169,83 @@ def test_a_huge_photo_is_refused_unread(tmp_path):
 
 
 @pytest.mark.parametrize("name", ['-my "photo" é.PNG', "a b's.png", "no_ending", "wrong.jpg"])
-def test_names_do_not_matter(tmp_path, monkeypatch, name):
+def test_the_file_name_has_no_effect(tmp_path, monkeypatch, name):
     monkeypatch.chdir(tmp_path)
     save_png(name, picture())
     np.testing.assert_array_equal(load_photo(name), picture())
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"])
-def test_a_photo_that_is_cut_off_is_a_clear_error(tmp_path, kind):
+def noise(height=80, width=80):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def jpeg(progressive=False, mode="RGB"):
+    """A JPEG file of 320x320 px of noise."""
     buffer = io.BytesIO()
-    noise = np.random.default_rng(0).integers(0, 256, (80, 80, 3), np.uint8)
-    Image.fromarray(noise).save(buffer, kind)
-    for part in (0.9, 0.5, 0.02):
+    Image.fromarray(noise(320, 320)).convert(mode).save(buffer, "JPEG", progressive=progressive)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "GIF"])
+def test_a_truncated_photo_is_a_clear_error(tmp_path, kind):
+    buffer = io.BytesIO()
+    Image.fromarray(noise()).save(buffer, kind)
+    for part in (0.9, 0.5, 0.02)[kind == "JPEG" :]:
         (tmp_path / "cut").write_bytes(buffer.getvalue()[: int(part * len(buffer.getvalue()))])
-        with pytest.raises(TalkfaceError, match=r"cut is (broken or cut off|not a photo)") as error:
+        with pytest.raises(TalkfaceError, match=r"cut is (broken or truncated|not a photo)") as error:
             load_photo(tmp_path / "cut")
         assert error.value.fix
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("missing", [1, 2, 100])
+def test_a_jpeg_that_lacks_its_last_bytes_is_loaded_with_a_note(tmp_path, mode, progressive, missing):
+    whole, notes = jpeg(progressive, mode), []
+    (tmp_path / "whole.jpg").write_bytes(whole)
+    (tmp_path / "cut.jpg").write_bytes(whole[:-missing])
+    loaded = load_photo(tmp_path / "cut.jpg", on_note=notes.append).astype(int)
+    expected = load_photo(tmp_path / "whole.jpg", on_note=lambda note: pytest.fail(note)).astype(int)
+    above = slice(0, 296)  # without the last row of blocks and the chroma that is interpolated from it
+    assert np.abs(loaded - expected)[above].max() <= (20 if progressive else 0)
+    assert all(note.startswith("The end of cut.jpg is missing; 100% of its rows") for note in notes)
+    assert notes or missing == 1  # Pillow completes an end marker of which only the second byte is missing
+
+
+def test_rows_that_are_missing_from_a_jpeg_are_gray_and_counted_in_the_note(tmp_path):
+    whole, notes = jpeg(), []
+    (tmp_path / "cut.jpg").write_bytes(whole[: int(0.95 * len(whole))])
+    loaded = load_photo(tmp_path / "cut.jpg", on_note=notes.append)
+    assert loaded.shape == (320, 320, 3)
+    gray = (np.abs(loaded[-1].astype(int) - 128) <= 1).all()
+    assert gray
+    assert "95% of its rows" in notes[0]
+
+
+@pytest.mark.parametrize("progressive, part", [(False, 0.85), (False, 0.5), (True, 0.1), (True, 0.02)])
+def test_a_jpeg_that_is_mostly_missing_is_refused(tmp_path, progressive, part):
+    whole = jpeg(progressive)
+    (tmp_path / "cut.jpg").write_bytes(whole[: int(part * len(whole))])
+    with pytest.raises(TalkfaceError, match=r"cut\.jpg is broken or truncated"):
+        load_photo(tmp_path / "cut.jpg", on_note=lambda note: pytest.fail(note))
+
+
+def test_an_icon_with_a_palette_is_loaded(tmp_path):
+    """Pillow takes this one for a TGA, which has no signature, unless it looks for an ICO first."""
+    side = 256
+    pixels = np.tile(np.arange(side, dtype=np.uint8), (side, 1))
+    palette = np.repeat(np.arange(256, dtype=np.uint8)[:, None], 4, 1)
+    bitmap = struct.pack("<IiiHHIIiiII", 40, side, 2 * side, 1, 8, 0, 0, 0, 0, 0, 0) + palette.tobytes()
+    bitmap += pixels.tobytes() + bytes(side * side // 8)
+    head = struct.pack("<HHHBBBBHHII", 0, 1, 1, 0, 0, 0, 0, 1, 8, len(bitmap), 22)
+    (tmp_path / "icon.ico").write_bytes(head + bitmap)
+    np.testing.assert_array_equal(load_photo(tmp_path / "icon.ico"), np.repeat(pixels[..., None], 3, 2))
 
 
 @pytest.mark.parametrize(
     "content,words",
     [
-        (b"This is a letter and no photo.\n" * 9, "is not a photo of a known kind"),
+        (b"This is a letter and no photo.\n" * 9, "is not a photo in a supported format"),
         (b"", "is empty"),
         (b"%PDF-1.7 ...", "is a document"),
         (b'<?xml version="1.0"?><svg/>', "is a drawing"),
@@ -198,7 +254,7 @@ def test_a_photo_that_is_cut_off_is_a_clear_error(tmp_path, kind):
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "is a document"),
     ],
 )
-def test_what_is_no_photo_is_named(tmp_path, content, words):
+def test_a_file_that_is_not_a_photo_is_refused_with_what_it_is(tmp_path, content, words):
     (tmp_path / "photo.jpg").write_bytes(content)
     with pytest.raises(TalkfaceError, match=words) as error:
         load_photo(tmp_path / "photo.jpg")
@@ -212,13 +268,21 @@ def test_a_missing_photo_and_a_folder_are_clear_errors(tmp_path):
         load_photo(tmp_path)
 
 
-def test_floating_point_pixels_are_refused_with_advice(tmp_path):
-    Image.fromarray(picture()[..., 0].astype(np.float32)).save(tmp_path / "float.tiff")
-    with pytest.raises(TalkfaceError, match="floating-point pixels"):
+@pytest.mark.parametrize("channels", [1, 3])
+def test_floating_point_pixels_are_refused_with_advice(tmp_path, channels):
+    cv2.imwrite(str(tmp_path / "float.tiff"), picture()[..., :channels].astype(np.float32))
+    with pytest.raises(TalkfaceError, match=r"float\.tiff has floating-point pixels") as error:
         load_photo(tmp_path / "float.tiff")
+    assert "8-bit PNG" in error.value.fix
 
 
-def test_a_png_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+def test_another_tiff_that_pillow_does_not_read_is_named(tmp_path):
+    cv2.imwrite(str(tmp_path / "odd.tiff"), picture().astype(np.int32))
+    with pytest.raises(TalkfaceError, match=r"odd\.tiff is a TIFF of a type that is not supported"):
+        load_photo(tmp_path / "odd.tiff")
+
+
+def test_a_png_is_written_atomically(tmp_path, monkeypatch):
     path = tmp_path / "sheet.png"
     path.write_text("old")
 

@@ -8,11 +8,8 @@ import torch
 from torch import nn
 
 from talkface.model.amie import ESTIMATES, StatisticsNetwork, dv_mutual_information, js_mutual_information
-from talkface.model.generator import GeneratorConfig
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-MINI = GeneratorConfig(window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1)
 
 
 def gaussians(rho, count, generator):
@@ -72,8 +69,8 @@ def test_donsker_varadhan_with_the_best_critic_is_the_information(rho):
     assert found == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.01)
 
 
-def test_mutual_information_of_an_untrained_estimator_is_minus_two_ln_two():
-    network = StatisticsNetwork(MINI).eval()
+def test_mutual_information_of_an_untrained_estimator_is_minus_two_ln_two(mini_config):
+    network = StatisticsNetwork(mini_config).eval()
     nn.init.zeros_(network.classifier[-1].weight)
     nn.init.zeros_(network.classifier[-1].bias)
     scores = network.joint_and_marginal(torch.rand(4, 3, 96, 96), torch.randn(4, 3, 20, 13), torch.tensor([1, 0, 3, 2]))
@@ -98,8 +95,8 @@ def test_the_estimates_hold_for_scores_of_any_size():
     assert js_mutual_information(*reversed(scores)).item() == -2000
 
 
-def test_joint_and_marginal_scores_are_those_of_the_pairs_one_by_one():
-    network = StatisticsNetwork(MINI).eval()
+def test_joint_and_marginal_scores_are_those_of_the_pairs_one_by_one(mini_config):
+    network = StatisticsNetwork(mini_config).eval()
     frames, windows, partner = torch.rand(4, 3, 96, 96), torch.randn(4, 3, 20, 13), torch.tensor([2, 3, 0, 1])
     joint, marginal = network.joint_and_marginal(frames, windows, partner)
     for i in range(4):

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from puppets import lip_points
 
 from talkface.model.attention import LIP_BOX, LIP_CENTRE, LIP_RADII, attend, attention_rate, coarse_mask
 
@@ -29,14 +28,14 @@ def test_the_rate_never_rises_before_the_last_epochs():
     assert lows == sorted(lows, reverse=True)
 
 
-def test_the_coarse_mask_covers_the_lips_and_leaves_the_rest():
+def test_the_coarse_mask_covers_the_lips_and_leaves_the_rest(synthetic_clips):
     mask = coarse_mask((0, 0, 256))[0, 0]
     x, y = (int(c) for c in LIP_CENTRE)
     assert mask.shape == (256, 256)
     assert mask.min() >= 0
     assert mask.max() <= 1
     assert mask[y, x] == 1
-    assert all(mask[int(v), int(u)] == 1 for u, v in lip_points(8.0))
+    assert all(mask[int(v), int(u)] == 1 for u, v in synthetic_clips.lip_points(8.0))
     assert mask[y, x + round(1.2 * LIP_RADII[0])] == 0
     assert mask[:120].max() == 0  # eyes and nose
 

@@ -5,9 +5,7 @@ from dataclasses import asdict, replace
 
 import pytest
 import torch
-from full_disk import files_no_larger_than
 from safetensors.torch import load_file, save_file
-from test_model_generator import MINI, scrambled
 
 from talkface.errors import TalkfaceError
 from talkface.model.amie import StatisticsNetwork
@@ -19,17 +17,14 @@ from talkface.model.checkpoint import (
     weights_hash,
 )
 from talkface.model.generator import Generator
-from talkface.train.presets import TINY
-
-CONFIG = replace(TINY, generator=MINI)
 
 
 @pytest.mark.parametrize("half", [False, True])
-def test_a_generator_is_read_as_it_was_written(tmp_path, half):
-    net = scrambled()
+def test_a_generator_is_read_as_it_was_written(tmp_path, half, mini_config, make_generator):
+    net = make_generator()
     save_network(net, "generator", tmp_path / "new" / "g.safetensors", half=half, about={"steps": 5})
     read = load_generator(tmp_path / "new" / "g.safetensors")
-    assert read.config == MINI
+    assert read.config == mini_config
     assert not read.training
     assert not any(p.requires_grad for p in read.parameters())
     for name, tensor in net.state_dict().items():
@@ -38,45 +33,45 @@ def test_a_generator_is_read_as_it_was_written(tmp_path, half):
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["g.safetensors"]
 
 
-def test_an_estimator_is_read_as_it_was_written(tmp_path):
-    net = StatisticsNetwork(MINI).eval()
+def test_an_estimator_is_read_as_it_was_written(tmp_path, mini_config):
+    net = StatisticsNetwork(mini_config).eval()
     save_network(net, "estimator", tmp_path / "t.safetensors")
     read = load_estimator(tmp_path / "t.safetensors")
     frame, windows = torch.rand(1, 3, 96, 96), torch.randn(1, 3, 20, 13)
     assert read(frame, windows).item() == pytest.approx(net(frame, windows).item(), abs=1e-5)
 
 
-def test_a_file_of_an_older_shape_gets_the_defaults_of_newer_settings(tmp_path):
+def test_a_file_of_an_older_shape_gets_the_defaults_of_newer_settings(tmp_path, mini_config):
     path = tmp_path / "g.safetensors"
-    stored = {k: v for k, v in asdict(MINI).items() if k != "audio_dropout"}
+    stored = {k: v for k, v in asdict(mini_config).items() if k != "audio_dropout"}
     facts = {"talkface_format": str(FORMAT), "kind": "generator", "config": json.dumps(stored), "about": "{}"}
-    save_file({k: v.contiguous() for k, v in Generator(MINI).state_dict().items()}, path, facts)
-    assert load_generator(path).config == MINI
+    save_file({k: v.contiguous() for k, v in Generator(mini_config).state_dict().items()}, path, facts)
+    assert load_generator(path).config == mini_config
 
 
-def test_the_same_weights_have_the_same_hash_and_others_another(tmp_path):
+def test_the_same_weights_have_the_same_hash_and_others_another(tmp_path, make_generator):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        save_network(scrambled(seed=seed), "generator", tmp_path / name)
+        save_network(make_generator(seed=seed), "generator", tmp_path / name)
     a, b, c = (weights_hash(tmp_path / name) for name in "abc")
     assert a == b != c
     assert len(a) == 64
 
 
-def broken_files(folder):
+def broken_files(folder, mini_config, make_generator):
     """Files that are no generator, and what the message must name."""
-    save_network(StatisticsNetwork(MINI), "estimator", folder / "other.safetensors")
-    save_network(scrambled(), "generator", folder / "whole.safetensors")
+    save_network(StatisticsNetwork(mini_config), "estimator", folder / "other.safetensors")
+    save_network(make_generator(), "generator", folder / "whole.safetensors")
     whole = (folder / "whole.safetensors").read_bytes()
     (folder / "cut.safetensors").write_bytes(whole[: len(whole) // 2])
     (folder / "text.safetensors").write_text("no weights")
     (folder / "empty.safetensors").write_bytes(b"")
     tensors = load_file(folder / "whole.safetensors")
     save_file(tensors, folder / "foreign.safetensors")
-    facts = {"kind": "generator", "config": json.dumps(asdict(MINI))}
+    facts = {"kind": "generator", "config": json.dumps(asdict(mini_config))}
     save_file(tensors, folder / "later.safetensors", facts | {"talkface_format": "99"})
-    other = facts | {"talkface_format": str(FORMAT), "config": json.dumps(asdict(replace(MINI, audio_width=16)))}
+    other = facts | {"talkface_format": str(FORMAT), "config": json.dumps(asdict(replace(mini_config, audio_width=16)))}
     save_file(tensors, folder / "misfit.safetensors", other)
-    unknown = other | {"config": json.dumps(asdict(MINI) | {"colours": 4})}
+    unknown = other | {"config": json.dumps(asdict(mini_config) | {"colours": 4})}
     save_file(tensors, folder / "unknown.safetensors", unknown)
     return {
         "missing": "does not exist",
@@ -91,8 +86,8 @@ def broken_files(folder):
     }
 
 
-def test_what_is_no_generator_is_told_by_name(tmp_path):
-    for name, told in broken_files(tmp_path).items():
+def test_what_is_no_generator_is_told_by_name(tmp_path, mini_config, make_generator):
+    for name, told in broken_files(tmp_path, mini_config, make_generator).items():
         with pytest.raises(TalkfaceError) as error:
             load_generator(tmp_path / f"{name}.safetensors")
         assert told in str(error.value), name
@@ -100,11 +95,11 @@ def test_what_is_no_generator_is_told_by_name(tmp_path):
         assert error.value.fix
 
 
-def test_a_full_disk_leaves_the_old_weights(tmp_path):
+def test_a_full_disk_leaves_the_old_weights(tmp_path, make_generator, disk_limits):
     path = tmp_path / "g.safetensors"
-    save_network(scrambled(), "generator", path)
+    save_network(make_generator(), "generator", path)
     before = path.read_bytes()
-    with files_no_larger_than(1 << 12), pytest.raises(TalkfaceError, match=r"g\.safetensors cannot be written"):
-        save_network(scrambled(seed=1), "generator", path)
+    with disk_limits(1 << 12), pytest.raises(TalkfaceError, match=r"g\.safetensors cannot be written"):
+        save_network(make_generator(seed=1), "generator", path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["g.safetensors"]

@@ -11,21 +11,6 @@ from talkface.errors import TalkfaceError
 from talkface.model.generator import Frame, Generator, GeneratorConfig, warp
 from talkface.train.losses import flow_at_lips_loss
 
-MINI = GeneratorConfig(
-    window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1, audio_stride=1
-)
-
-
-def scrambled(config=MINI, seed=0):
-    """A generator none of whose weights is zero: an untrained one shows the photo whatever it hears."""
-    torch.manual_seed(seed)
-    net = Generator(config).eval().requires_grad_(False)
-    for parameter in net.parameters():
-        parameter.add_(0.2 * torch.randn_like(parameter) / max(parameter[0].numel(), 1) ** 0.5)
-    net.picture_head.bias[12:] = 0
-    return net
-
-
 LIPS = torch.tensor(ALIGNED_LIPS)
 
 
@@ -63,8 +48,8 @@ def test_the_bundled_shape_is_small_enough_for_a_cpu():
 
 
 @pytest.mark.parametrize("head", ["warp", "colour"])
-def test_a_frame_has_colour_mask_and_flow_on_the_window(photo, windows, head):
-    frame = one_step(scrambled(replace(MINI, head=head)), photo, windows)
+def test_a_frame_has_colour_mask_and_flow_on_the_window(photo, windows, head, mini_config, make_generator):
+    frame = one_step(make_generator(replace(mini_config, head=head)), photo, windows)
     assert frame.colour.shape == (2, 3, 96, 96)
     assert frame.mask.shape == (2, 1, 96, 96)
     assert frame.flow.shape == (2, 2, 96, 96)
@@ -76,16 +61,16 @@ def test_a_frame_has_colour_mask_and_flow_on_the_window(photo, windows, head):
 
 
 @pytest.mark.parametrize("head", ["warp", "colour"])
-def test_mask_and_flow_are_nothing_at_the_windows_rim(photo, windows, head):
-    frame = one_step(scrambled(replace(MINI, head=head)), photo, windows)
+def test_mask_and_flow_are_nothing_at_the_windows_rim(photo, windows, head, mini_config, make_generator):
+    frame = one_step(make_generator(replace(mini_config, head=head)), photo, windows)
     for part, middle in ((frame.mask, 1.0), (frame.flow, frame.flow.abs().max() or 1.0)):
         for edge in (part[..., 0, :], part[..., -1, :], part[..., :, 0], part[..., :, -1]):
             assert edge.abs().max() < 0.005 * middle
 
 
-def test_an_untrained_generator_shows_nearly_the_photo_where_no_lips_are_heard(photo):
+def test_an_untrained_generator_shows_nearly_the_photo_where_no_lips_are_heard(photo, mini_config):
     """It paints grey where the mouth is open, and hardly anywhere else."""
-    net = Generator(MINI).eval().requires_grad_(False)
+    net = Generator(mini_config).eval().requires_grad_(False)
     identity = net.encode_identity(photo, LIPS.expand(2, -1, -1))
     frame = net.step(identity, net.encode_lips(torch.zeros(2, 40, 2)), photo, net.first_mask(2))
     assert frame.flow.abs().max() == 0
@@ -94,9 +79,9 @@ def test_an_untrained_generator_shows_nearly_the_photo_where_no_lips_are_heard(p
     assert (change * (1 - mouth) ** 2).max() < 0.06
 
 
-def test_the_lips_go_where_the_sound_wants_them_before_anything_is_learned(photo, windows):
+def test_the_lips_go_where_the_sound_wants_them_before_anything_is_learned(photo, windows, mini_config):
     """An untrained decoder adds nothing: the flow at each wanted lip point leads back to the photo's."""
-    net = Generator(replace(MINI, window=(64, 120, 128))).eval().requires_grad_(False)
+    net = Generator(replace(mini_config, window=(64, 120, 128))).eval().requires_grad_(False)
     photo = torch.rand(1, 3, 128, 128)
     lips = torch.zeros(1, 40, 2)
     lips[:, [21, 22, 23, 24, 25, 26, 27, 28, 29, *range(1, 10)], 1] = 0.5  # the lower lip, 4 px down
@@ -107,9 +92,9 @@ def test_the_lips_go_where_the_sound_wants_them_before_anything_is_learned(photo
     assert error < 0.15 * flow_at_lips_loss(torch.zeros_like(flow), LIPS[None], wanted, net.config.window)
 
 
-def test_a_constant_flow_shifts_the_photo():
+def test_a_constant_flow_shifts_the_photo(mini_config):
     """Backward flow: the frame at p shows the photo at p + flow(p)."""
-    photo, net = torch.rand(1, 3, 32, 32), Generator(MINI)
+    photo, net = torch.rand(1, 3, 32, 32), Generator(mini_config)
     line = (torch.arange(32) + 0.5) / 16 - 1
     grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
     for dx, dy in ((3, 0), (0, 5), (-2, 4)):
@@ -122,25 +107,25 @@ def test_a_constant_flow_shifts_the_photo():
     assert torch.allclose(warp(big, still, net.grid), big, atol=1e-5)
 
 
-def test_a_flow_of_half_a_pixel_mixes_two_neighbours():
+def test_a_flow_of_half_a_pixel_mixes_two_neighbours(mini_config):
     photo = torch.rand(1, 3, 96, 96)
     half = torch.zeros(1, 2, 96, 96)
     half[:, 0] = 0.5
-    shifted = warp(photo, half, Generator(MINI).grid)
+    shifted = warp(photo, half, Generator(mini_config).grid)
     expected = (photo[..., :-1] + photo[..., 1:]) / 2
     assert torch.allclose(shifted[..., :-1], expected, atol=1e-5)
 
 
-def test_a_frame_is_colour_where_the_mask_is_one_and_warped_photo_where_it_is_zero(photo):
-    net, colour, flow = Generator(MINI), torch.rand(2, 3, 96, 96), torch.randn(2, 2, 96, 96)
+def test_a_frame_is_colour_where_the_mask_is_one_and_warped_photo_where_it_is_zero(photo, mini_config):
+    net, colour, flow = Generator(mini_config), torch.rand(2, 3, 96, 96), torch.randn(2, 2, 96, 96)
     ones = torch.ones(2, 1, 96, 96)
     assert torch.equal(net.compose(photo, Frame(colour, ones, flow)), colour)
     bare = net.compose(photo, Frame(colour, 0 * ones, flow))
     assert torch.allclose(bare, warp(photo, flow, net.grid))
 
 
-def test_sound_photo_previous_frame_and_mask_all_matter(photo, windows):
-    net = scrambled()
+def test_sound_photo_previous_frame_and_mask_all_matter(photo, windows, make_generator):
+    net = make_generator()
     base = one_step(net, photo, windows)
     for changed in (
         one_step(net, photo, windows + 1),
@@ -151,16 +136,18 @@ def test_sound_photo_previous_frame_and_mask_all_matter(photo, windows):
         assert not torch.allclose(changed.colour, base.colour, atol=1e-4)
 
 
-def test_without_attention_photo_lips_are_seen_whole_and_the_last_mask_is_not(photo, windows):
-    net = scrambled(replace(MINI, attention=False))
+def test_without_attention_photo_lips_are_seen_whole_and_the_last_mask_is_not(
+    photo, windows, mini_config, make_generator
+):
+    net = make_generator(replace(mini_config, attention=False))
     for dimmed, whole in zip(maps(net, photo, 0.1), maps(net, photo, 1.0), strict=True):
         assert torch.equal(dimmed, whole)
     a, b = (one_step(net, photo, windows, mask=mask) for mask in (torch.zeros(2, 1, 96, 96), torch.ones(2, 1, 96, 96)))
     assert torch.equal(a.colour, b.colour)
 
 
-def test_with_attention_a_low_rate_hides_the_photos_lips_from_the_identity(photo):
-    net, other = scrambled(), photo.clone()
+def test_with_attention_a_low_rate_hides_the_photos_lips_from_the_identity(photo, make_generator):
+    net, other = make_generator(), photo.clone()
     hidden = net.coarse.expand_as(photo) == 1
     other[hidden] = 1 - other[hidden]
     same = zip(maps(net, photo, 0.0), maps(net, other, 0.0), strict=True)
@@ -168,23 +155,23 @@ def test_with_attention_a_low_rate_hides_the_photos_lips_from_the_identity(photo
     assert not torch.equal(maps(net, photo, 1.0)[0], maps(net, other, 1.0)[0])
 
 
-def test_the_window_is_cut_from_the_aligned_face():
+def test_the_window_is_cut_from_the_aligned_face(mini_config):
     face = torch.rand(1, 3, 256, 256)
-    assert torch.equal(Generator(MINI).crop(face), face[:, :, 128:224, 80:176])
+    assert torch.equal(Generator(mini_config).crop(face), face[:, :, 128:224, 80:176])
 
 
-def test_a_generator_hears_the_lip_shape_that_it_is_told_in_its_place(windows):
+def test_a_generator_hears_the_lip_shape_that_it_is_told_in_its_place(windows, mini_config, make_generator):
     """Where the sound adds nothing of its own, audio feature = lip code of the lips heard."""
-    net = scrambled()
+    net = make_generator()
     net.audio_detail.weight.zero_()
     net.audio_detail.bias.zero_()
     audio, lips = net.audio_and_lips(windows)
     assert lips.shape == (2, 40, 2)
-    assert MINI.lip_gain > 1
-    assert torch.equal(net.encode_lips(MINI.lip_gain * lips), audio)
+    assert mini_config.lip_gain > 1
+    assert torch.equal(net.encode_lips(mini_config.lip_gain * lips), audio)
 
 
 @pytest.mark.parametrize("change", [{"window": (80, 128, 100)}, {"window": (200, 128, 96)}, {"head": "paint"}])
-def test_a_shape_that_cannot_be_is_refused(change):
+def test_a_shape_that_cannot_be_is_refused(change, mini_config):
     with pytest.raises(TalkfaceError, match=r"[Gg]enerator"):
-        replace(MINI, **change)
+        replace(mini_config, **change)

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from test_model_generator import MINI, scrambled
 
 from talkface.config import ALIGNED_LIPS
 from talkface.model import inference
@@ -31,17 +30,17 @@ def test_each_window_gets_its_neighbours_and_the_ends_repeat(frames, context):
     assert np.array_equal(found, windows[around.clip(0, frames - 1)])
 
 
-def test_no_sound_makes_no_frames(portrait):
+def test_no_sound_makes_no_frames(portrait, make_generator):
     assert list(with_audio_context(iter([]), (-2, 0, 2))) == []
-    assert list(speak(scrambled(), portrait, [])) == []
+    assert list(speak(make_generator(), portrait, [])) == []
 
 
 @torch.inference_mode()
-def test_speaking_is_the_networks_step_by_step(portrait, monkeypatch):
+def test_speaking_is_the_networks_step_by_step(portrait, monkeypatch, mini_config, make_generator):
     monkeypatch.setattr(inference, "BLOCK", 2)
-    net, windows = scrambled(), sound(5)
-    left, top, side = MINI.window
-    begun, still = None, still_of(portrait)
+    net, windows = make_generator(), sound(5)
+    left, top, side = mini_config.window
+    begun, still = None, still_of(portrait, mini_config.window)
     identity, previous, mask = (
         net.encode_identity(still, torch.from_numpy(portrait.lips)[None]),
         still,
@@ -67,16 +66,16 @@ def test_speaking_is_the_networks_step_by_step(portrait, monkeypatch):
     assert i == 4
 
 
-def test_outside_the_window_the_face_is_the_photos_own(portrait):
-    left, top, side = MINI.window
+def test_outside_the_window_the_face_is_the_photos_own(portrait, mini_config, make_generator):
+    left, top, side = mini_config.window
     inside = np.zeros((256, 256), bool)
     inside[top : top + side, left : left + side] = True
-    for spoken in speak(scrambled(), portrait, sound(2)):
+    for spoken in speak(make_generator(), portrait, sound(2)):
         assert np.array_equal(spoken.face[~inside], portrait.face[~inside])
     assert not np.array_equal(spoken.face[inside], portrait.face[inside])
 
 
-def test_frames_come_while_the_sound_is_still_coming(portrait):
+def test_frames_come_while_the_sound_is_still_coming(portrait, make_generator):
     """Constant memory: no more than one block of sound is asked for before its first frame."""
     asked = []
 
@@ -85,15 +84,15 @@ def test_frames_come_while_the_sound_is_still_coming(portrait):
             asked.append(1)
             yield sound(1)[0]
 
-    frames = speak(scrambled(), portrait, endless())
+    frames = speak(make_generator(), portrait, endless())
     for _ in range(3):
         next(frames)
     assert len(asked) <= inference.BLOCK + 2
 
 
-def test_the_photo_is_left_as_it_was(portrait):
+def test_the_photo_is_left_as_it_was(portrait, make_generator):
     before = portrait.face.copy()
-    list(speak(scrambled(), portrait, sound(1)))
+    list(speak(make_generator(), portrait, sound(1)))
     assert np.array_equal(portrait.face, before)
 
 
@@ -101,8 +100,8 @@ def test_pictures_go_into_the_network_and_out_again_unchanged(portrait):
     assert np.array_equal(to_picture(to_network(portrait.face)[0]), portrait.face)
 
 
-def still_of(portrait):
-    left, top, side = MINI.window
+def still_of(portrait, window):
+    left, top, side = window
     return to_network(portrait.face)[:, :, top : top + side, left : left + side]
 
 
@@ -114,16 +113,18 @@ def lips_wanted(net, portrait, windows, monkeypatch, **options):
     return torch.cat(asked)
 
 
-def test_a_video_begins_with_the_photo_and_leaves_it(portrait):
-    frames = [spoken.face for spoken in speak(scrambled(), portrait, sound(12))]
+def test_a_video_begins_with_the_photo_and_leaves_it(portrait, make_generator):
+    frames = [spoken.face for spoken in speak(make_generator(), portrait, sound(12))]
     assert np.array_equal(frames[0], portrait.face)
     changes = [np.abs(frame.astype(int) - portrait.face).mean() for frame in frames]
     assert changes[11] > changes[1] > 0
 
 
 @torch.inference_mode()
-def test_expression_moves_the_lips_so_many_times_as_far_and_leaves_the_detail_alone(portrait, monkeypatch):
-    net, windows = scrambled(), sound(40)
+def test_expression_moves_the_lips_so_many_times_as_far_and_leaves_the_detail_alone(
+    portrait, monkeypatch, make_generator
+):
+    net, windows = make_generator(), sound(40)
     plain, kaiming_init = (lips_wanted(net, portrait, windows, monkeypatch, expression=e) for e in (1.0, 1.5))
     lips = 2 * LIP_POINTS
     assert torch.allclose(kaiming_init[30:, :lips], 1.5 * plain[30:, :lips], atol=1e-3)  # the photo is long left
@@ -132,14 +133,16 @@ def test_expression_moves_the_lips_so_many_times_as_far_and_leaves_the_detail_al
 
 @torch.inference_mode()
 @pytest.mark.parametrize("fps", [25.0, 50.0])
-def test_the_photo_is_left_at_one_pace_in_seconds(portrait, monkeypatch, fps):
-    net, asked = scrambled(), []
+def test_the_photo_is_left_at_one_pace_in_seconds(portrait, monkeypatch, fps, mini_config, make_generator):
+    net, asked = make_generator(), []
     step = net.step
     monkeypatch.setattr(net, "step", lambda i, audio, *last: (asked.append(audio), step(i, audio, *last))[1])
     stacks = np.repeat(sound(1)[None], 3, 1).repeat(30, 0)  # the same sound throughout
     list(inference.generate_frames_in_context(net, portrait, stacks, fps=fps))
     wanted = torch.cat(asked)[:, : 2 * LIP_POINTS]
-    photo = net.encode_identity(still_of(portrait), torch.from_numpy(portrait.lips)[None]).lips.flatten()
+    photo = net.encode_identity(
+        still_of(portrait, mini_config.window), torch.from_numpy(portrait.lips)[None]
+    ).lips.flatten()
     assert torch.allclose(wanted[0], photo, atol=1e-5)
     heard = net.encode_audio(torch.from_numpy(stacks[:1]))[0, : 2 * LIP_POINTS]
     after = round(inference.ONSET * fps)

@@ -1,22 +1,24 @@
-"""Whole runs over a folder of good and bad films: what is kept, what is said of the rest, what a kill costs."""
+"""Whole runs over a folder of good and bad videos: what is kept, why the rest is skipped, and resuming after a kill."""
 
-import json
+import pickle
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
-import films
 import numpy as np
 import pytest
 
+from talkface.config import FPS, SOUND_RATE
 from talkface.data.reader import open_dataset
-from talkface.data.shards import ShardWriter, shard_indexes
+from talkface.data.shards import INDEX, ShardWriter, read_lines, shard_indexes
 from talkface.errors import TalkfaceError
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.preprocess import PreprocessConfig, preprocess
+from talkface.preprocess.limits import QualityLimits
 from talkface.preprocess.summary import MANIFEST
 
 GOOD = {"anna/one": 16, "anna/two": 12, "ben/three": 14}  # frames
@@ -24,23 +26,28 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Three good films, and one of each kind that there is a reason to skip."""
+def folder(tmp_path_factory, video_factory):
+    """Three good videos, and one for each reason to skip a video."""
     root = tmp_path_factory.mktemp("collection")
     for seed, (name, frames) in enumerate(GOOD.items()):
-        films.write_talk(root / "films" / f"{name}.mp4", frames, seed)
-    bad, face, said = root / "films" / "bad", films.portrait(), films.syllables(12)
-    talk, sound, nobody = films.talking(said), films.sound_of(said), np.full((256, 256, 3), 90, np.uint8)
+        video_factory.write_talking(root / "videos" / f"{name}.mp4", frames, seed)
+    bad, face, loudness = root / "videos" / "bad", video_factory.portrait(), video_factory.loudness(12)
+    talk, sound = video_factory.talking_frames(loudness), video_factory.audio(loudness)
+    nobody = np.full((256, 256, 3), 90, np.uint8)
     closer = cv2.resize(face[60:220, 50:210], (256, 256))
-    films.write_film(bad / "mute.mp4", talk)
-    films.write_film(bad / "silent.mp4", talk, np.zeros_like(sound))
-    films.write_film(bad / "two_people.mp4", [np.hstack([one, face[:, ::-1]]) for one in talk], sound)
-    films.write_film(bad / "one_frame.mp4", talk[:1], sound[:640])
-    films.write_film(bad / "cut.mp4", talk[:6] + [closer] * 6, sound)
-    films.write_film(bad / "nobody.mp4", [nobody] * 12, sound)
-    films.write_film(bad / "leaves.mp4", talk[:8] + [nobody] * 4, sound)
-    films.write_film(bad / "far.mp4", [smaller(one) for one in talk], sound)
-    films.write_film(bad / "half_sound.mp4", talk, sound[: len(sound) // 4])
+    video_factory.write(bad / "mute.mp4", talk)
+    video_factory.write(bad / "silent.mp4", talk, np.zeros_like(sound))
+    video_factory.write(bad / "two_people.mp4", [np.hstack([one, face[:, ::-1]]) for one in talk], sound)
+    video_factory.write(bad / "one_frame.mp4", talk[:1], sound[:640])
+    video_factory.write(bad / "cut.mp4", talk[:6] + [closer] * 6, sound)
+    video_factory.write(bad / "nobody.mp4", [nobody] * 12, sound)
+    video_factory.write(bad / "leaves.mp4", talk[:8] + [nobody] * 4, sound)
+    video_factory.write(bad / "far.mp4", [smaller(one) for one in talk], sound)
+    video_factory.write(bad / "half_sound.mp4", talk, sound[: len(sound) // 4])
+    damaged = bytearray(video_factory.write_talking(bad / "damaged.mp4", 40).read_bytes())
+    third = len(damaged) // 3
+    damaged[third : 2 * third] = np.random.default_rng(0).bytes(third)
+    (bad / "damaged.mp4").write_bytes(damaged)
     (bad / "text.mp4").write_text("This is no video.\n" * 100)
     (bad / "empty.mp4").touch()
     (root / "splits.txt").write_text("anna train\nben val\nbad test\n")
@@ -64,6 +71,7 @@ REASONS = {
     "leaves": "face not seen throughout",
     "far": "face too small",
     "half_sound": "sound and picture differ in length",
+    "damaged": "damaged",
     "text": "cannot be read",
     "empty": "cannot be read",
 }
@@ -72,10 +80,10 @@ REASONS = {
 def config_of(folder, out, **options):
     return PreprocessConfig(
         data="folder",
-        source=folder / "films",
+        source=folder / "videos",
         out=out,
         split_list=folder / "splits.txt",
-        name="films",
+        name="videos",
         clips_per_shard=2,
         **options,
     )
@@ -91,20 +99,22 @@ def contents(root):
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
 
 
-def test_every_bad_film_is_skipped_for_its_own_reason_and_nothing_is_raised(report):
-    lines = {line["name"]: line for line in map(json.loads, (report.root / MANIFEST).read_text().splitlines())}
+def test_every_bad_video_is_skipped_for_its_own_reason_and_no_exception_is_raised(report):
+    lines = {line["name"]: line for line in read_lines(report.root / MANIFEST)}
     skipped = {name.removeprefix("bad/"): line["reason"] for name, line in lines.items() if line["reason"]}
     assert skipped == REASONS
     assert {name for name, line in lines.items() if line["decision"] == "kept"} == set(GOOD)
     assert lines["bad/text"]["detail"].startswith("text.mp4 cannot be decoded")
     assert lines["bad/two_people"]["faces"] == 2
     assert lines["bad/text"]["source"] == "bad/text.mp4"
+    assert lines["bad/damaged"]["decode_errors"] > 20
+    assert all(lines[name]["decode_errors"] == 0 for name in GOOD)
 
 
 def test_the_report_counts_videos_by_reason_and_split(report):
     assert report.rows()[0] == ("kept", {"train": 2, "val": 1, "test": 0})
     assert dict(report.rows())["no sound"] == {"train": 0, "val": 0, "test": 2}
-    assert (report.videos, report.frames, report.left, report.workers) == (14, sum(GOOD.values()), 0, 2)
+    assert (report.videos, report.frames, report.left, report.workers) == (15, sum(GOOD.values()), 0, 2)
     assert report.summary.bytes_per_clip > 10_000
 
 
@@ -113,14 +123,16 @@ def test_the_data_set_is_read_by_split_with_its_speakers(report):
     assert dict(zip(dataset.names, dataset.lengths, strict=True)) == GOOD
     assert dataset.speakers == ["anna", "ben"]
     clip = open_dataset(report.root, "val")[0]
-    assert (clip.dataset, clip.split, clip.speaker, clip.source) == ("films", "val", "ben", "ben/three.mp4")
+    assert (clip.dataset, clip.split, clip.speaker, clip.source) == ("videos", "val", "ben", "ben/three.mp4")
     assert clip.frame(13).shape == (256, 256, 3)
     assert clip.mfcc.shape == (14, 20, 13)
+    assert len(clip.waveform) == pytest.approx(14 / FPS * SOUND_RATE, abs=0.05 * SOUND_RATE)
+    assert [line["sound"] for line in read_lines(report.root / INDEX)] == [True] * 3
 
 
 def test_a_contact_sheet_shows_every_speaker(report):
     sheet = cv2.imread(str(report.contact_sheet))
-    assert sheet.shape == (2 * 128, 8 * 128, 3)  # three clips and the two most doubtful of each of four kinds
+    assert sheet.shape == (2 * 128, 8 * 128, 3)  # three clips, and two borderline clips for each of four figures
     assert sheet[:128, : 3 * 128].std() > 30
 
 
@@ -132,16 +144,36 @@ def test_running_again_does_nothing_and_changes_nothing(folder, report):
     assert contents(report.root) == before
 
 
-def test_killed_half_way_and_run_again_gives_the_same_bytes_as_one_run(folder, report):
+def test_videos_without_sound_are_kept_if_no_sound_is_needed(folder, tmp_path):
+    (tmp_path / "splits.txt").write_text("bad/mute.mp4 train\nbad/silent.mp4 train\nanna/two.mp4 train\n")
+    config = replace(config_of(folder, tmp_path / "out", workers=1), split_list=tmp_path / "splits.txt")
+    assert preprocess(replace(config, limits=QualityLimits(need_sound=False))).frames == 36
+    lines = read_lines(tmp_path / "out" / INDEX)
+    assert [(line["name"], line["sound"]) for line in lines] == [
+        *(("anna/two", True), ("bad/mute", False), ("bad/silent", False))
+    ]
+    assert [bool(len(clip.waveform)) for clip in open_dataset(tmp_path / "out")] == [True, False, False]
+
+
+def test_a_limit_takes_videos_of_all_speakers_and_a_larger_one_adds_to_them(tmp_path):
+    for speaker in ("ann", "ben"):
+        for video in "abcd":
+            (tmp_path / "source" / speaker).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "source" / speaker / f"{video}.mp4").write_text("not a video")
+    (tmp_path / "splits.txt").write_text(". train\n")
+    for limit, names in ((2, {"ann/a", "ben/c"}), (4, {"ann/a", "ann/c", "ben/a", "ben/c"})):
+        options = {"out": tmp_path / "out", "split_list": tmp_path / "splits.txt", "workers": 1}
+        report = preprocess(PreprocessConfig("folder", tmp_path / "source", limit=limit, **options))
+        assert report.videos == 2
+        assert {line["name"] for line in read_lines(report.root / MANIFEST)} == names
+
+
+def test_a_run_that_was_killed_and_run_again_gives_the_same_bytes_as_one_run(folder, report):
     out = folder / "killed"
-    code = f"""
-import sys
-sys.path.insert(0, {str(Path(__file__).parent)!r})
-from pathlib import Path
-from test_preprocess import config_of, preprocess
-preprocess(config_of(Path({str(folder)!r}), Path({str(out)!r}), workers=1))
-"""
-    run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL)
+    code = "import pickle, sys; from talkface.preprocess import preprocess; preprocess(pickle.load(sys.stdin.buffer))"
+    run = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    with run.stdin as pipe:
+        pipe.write(pickle.dumps(config_of(folder, out, workers=1)))
     while len(shard_indexes(out)) < 3 and run.poll() is None:
         time.sleep(0.005)
     run.send_signal(signal.SIGKILL)
@@ -154,7 +186,7 @@ preprocess(config_of(Path({str(folder)!r}), Path({str(out)!r}), workers=1))
     assert contents(out) == contents(report.root)
 
 
-def test_the_parts_of_an_array_job_make_the_whole(folder, report):
+def test_the_parts_of_an_array_job_give_the_whole_data_set(folder, report):
     out = folder / "parts"
     left = [preprocess(config_of(folder, out, workers=1, shard=f"{i}/2")).left for i in (1, 2)]
     assert left[0] > 0
@@ -178,29 +210,29 @@ def test_an_empty_source_is_a_clear_error_and_leaves_no_data_set(tmp_path):
     ],
     ids=str,
 )
-def test_a_wrong_option_is_named_before_anything_is_done(folder, tmp_path, wrong):
-    options = {"data": "folder", "source": folder / "films", "out": tmp_path / "out"} | wrong
+def test_a_wrong_option_is_named_before_any_file_is_written(folder, tmp_path, wrong):
+    options = {"data": "folder", "source": folder / "videos", "out": tmp_path / "out"} | wrong
     with pytest.raises(TalkfaceError, match="--" + next(iter(wrong)).replace("_", "-")):
         preprocess(PreprocessConfig(**options))
     assert not (tmp_path / "out").exists()
 
 
-def test_the_error_that_ends_a_run_is_told_though_the_summary_fails_too(folder, tmp_path, monkeypatch):
+def test_the_error_that_ends_a_run_is_shown_even_if_the_summary_fails_too(folder, tmp_path, monkeypatch):
     def full(*_):
         raise TalkfaceError("The disk is full.")
 
     def broken(*_):
-        raise TalkfaceError("The summary cannot be made.")
+        raise TalkfaceError("The summary cannot be written.")
 
-    with ShardWriter(tmp_path, "train-00000") as shard:
-        shard.skip(name="a", split="train")
+    with ShardWriter(tmp_path, "train-00000") as writer:
+        writer.skip(name="a", split="train")
     monkeypatch.setattr("talkface.preprocess.run_local", full)
     monkeypatch.setattr("talkface.preprocess.summarise", broken)
     with pytest.raises(TalkfaceError, match="The disk is full"):
         preprocess(config_of(folder, tmp_path))
 
 
-def test_no_ffmpeg_ends_the_run_before_any_video_is_given_up(folder, tmp_path, monkeypatch):
+def test_without_ffmpeg_the_run_ends_before_any_video_is_skipped(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     ffmpeg_exe.cache_clear()
@@ -212,11 +244,11 @@ def test_no_ffmpeg_ends_the_run_before_any_video_is_given_up(folder, tmp_path, m
     assert not (tmp_path / "out").exists()
 
 
-def test_a_name_is_that_of_the_layout_or_of_the_folder(folder, tmp_path, monkeypatch):
+def test_the_default_name_is_that_of_the_layout_or_of_the_folder(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
     listed = tmp_path / "splits.txt"
     listed.write_text("bad/text.mp4 train\n")
-    made = preprocess(PreprocessConfig(data="folder", source=folder / "films", split_list=listed, workers=1))
-    assert (made.name, made.root) == ("films", tmp_path / "films")
+    report = preprocess(PreprocessConfig(data="folder", source=folder / "videos", split_list=listed, workers=1))
+    assert (report.name, report.root) == ("videos", tmp_path / "videos")
     with pytest.raises(TalkfaceError, match=r"no clips \(it has train 0"):
-        open_dataset("films")
+        open_dataset("videos")

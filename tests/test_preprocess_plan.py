@@ -1,4 +1,4 @@
-"""Who does what: it follows from the videos and the finished shards alone."""
+"""The plan of a run: it depends only on the videos and the finished shards."""
 
 from itertools import chain
 
@@ -18,71 +18,71 @@ def videos(folder, count, split="train", size=10):
     return [Source(split, p.stem, "", p, p.name) for p in sorted(folder.glob(f"{split}*.mp4"))]
 
 
-def finish(root, unit):
-    with ShardWriter(root, unit.stem) as shard:
-        for source in unit.sources:
-            shard.skip(name=source.name, split=source.split, status="no face")
+def finish(root, shard):
+    with ShardWriter(root, shard.stem) as writer:
+        for source in shard.sources:
+            writer.skip(name=source.name, split=source.split, status="no face")
 
 
-def test_every_video_is_in_one_unit_and_no_unit_has_two_splits(tmp_path):
+def test_every_video_is_in_one_shard_and_no_shard_has_two_splits(tmp_path):
     sources = videos(tmp_path / "v", 7) + videos(tmp_path / "v", 2, "val")
-    units = shards_to_do(sorted(sources), tmp_path / "out", 3)
-    assert [(unit.stem, len(unit.sources)) for unit in units] == [
+    shards = shards_to_do(sorted(sources), tmp_path / "out", 3)
+    assert [(shard.stem, len(shard.sources)) for shard in shards] == [
         ("train-00000", 3),
         ("train-00001", 3),
         ("train-00002", 1),
         ("val-00000", 2),
     ]
-    assert [source for unit in units for source in unit.sources] == sorted(sources)
+    assert [source for shard in shards for source in shard.sources] == sorted(sources)
 
 
-def test_finishing_a_unit_leaves_the_others_as_they_were(tmp_path):
+def test_finishing_a_shard_leaves_the_others_as_they_were(tmp_path):
     sources = videos(tmp_path / "v", 11)
-    units = shards_to_do(sources, tmp_path / "out", 2)
+    shards = shards_to_do(sources, tmp_path / "out", 2)
     for done in (3, 0):
-        finish(tmp_path / "out", units.pop(done))
-        assert shards_to_do(sources, tmp_path / "out", 2) == units
+        finish(tmp_path / "out", shards.pop(done))
+        assert shards_to_do(sources, tmp_path / "out", 2) == shards
 
 
-def test_videos_that_came_later_go_into_new_shards(tmp_path):
+def test_videos_that_were_added_later_go_into_new_shards(tmp_path):
     sources = videos(tmp_path / "v", 5)
     first, *_ = shards_to_do(sources[1:4], tmp_path / "out", 3)
     finish(tmp_path / "out", first)
-    (unit,) = shards_to_do(sources, tmp_path / "out", 3)
-    assert unit.stem == "train-00001"
-    assert unit.sources == (sources[0], sources[4])
+    (shard,) = shards_to_do(sources, tmp_path / "out", 3)
+    assert shard.stem == "train-00001"
+    assert shard.sources == (sources[0], sources[4])
 
 
-def test_a_video_of_which_pieces_are_there_is_done(tmp_path):
+def test_a_video_with_finished_pieces_is_done(tmp_path):
     sources = videos(tmp_path / "v", 1)
-    with ShardWriter(tmp_path / "out", "train-00000") as shard:
-        shard.skip(name="train00+000", split="train", status="no face")
+    with ShardWriter(tmp_path / "out", "train-00000") as writer:
+        writer.skip(name="train00+000", split="train", status="no face")
     assert shards_to_do(sources, tmp_path / "out", 3) == []
 
 
 def test_long_videos_fill_a_shard_sooner(tmp_path, monkeypatch):
     monkeypatch.setattr(plan, "SHARD_BYTES", 100)
     sources = videos(tmp_path / "v", 5, size=40)
-    assert [len(unit.sources) for unit in shards_to_do(sources, tmp_path / "out", 64)] == [3, 2]
+    assert [len(shard.sources) for shard in shards_to_do(sources, tmp_path / "out", 64)] == [3, 2]
 
 
-def test_the_parts_of_an_array_job_are_disjoint_and_make_up_the_whole_even_if_some_began_earlier(tmp_path):
+def test_the_parts_of_an_array_job_are_disjoint_and_complete_even_if_some_started_earlier(tmp_path):
     sources = videos(tmp_path / "v", 20)
-    units = shards_to_do(sources, tmp_path / "out", 2)
-    parts = [part_of(units, (i, 3)) for i in (1, 2, 3)]
-    assert sorted(chain.from_iterable(parts), key=lambda unit: unit.number) == units
-    for unit in parts[1]:
-        finish(tmp_path / "out", unit)
+    shards = shards_to_do(sources, tmp_path / "out", 2)
+    parts = [part_of(shards, (i, 3)) for i in (1, 2, 3)]
+    assert sorted(chain.from_iterable(parts), key=lambda shard: shard.number) == shards
+    for shard in parts[1]:
+        finish(tmp_path / "out", shard)
     later = shards_to_do(sources, tmp_path / "out", 2)
     assert [part_of(later, (i, 3)) for i in (1, 2, 3)] == [parts[0], [], parts[2]]
 
 
 @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "a/b", "1/0", "-1/4", "1/4/2"])
-def test_a_part_is_i_of_n(text):
+def test_a_part_that_is_not_i_of_n_is_refused(text):
     with pytest.raises(TalkfaceError, match=f"--shard {text}"):
         parse_part(text)
 
 
-def test_parts_count_from_one():
+def test_parts_are_numbered_from_one():
     assert parse_part("4/4") == (4, 4)
     assert parse_part(None) == (1, 1)

@@ -1,4 +1,4 @@
-"""Real clips in the layouts of LRW and GRID, where they are: see TALKFACE_TEST_CLIPS."""
+"""Real clips in the layouts of LRW and GRID; they are not part of the project (see TALKFACE_TEST_CLIPS)."""
 
 import os
 from pathlib import Path
@@ -9,15 +9,15 @@ import pytest
 from talkface.config import EYE_CENTRE, EYE_DISTANCE
 from talkface.data.layouts import find_sources
 from talkface.face.landmarks import mouth_opening
-from talkface.preprocess.build import make, take
-from talkface.preprocess.gates import Gates
-from talkface.preprocess.worker import finder
+from talkface.preprocess.build import build_clip, decode
+from talkface.preprocess.limits import QualityLimits
+from talkface.preprocess.worker import face_finder
 
 CLIPS = Path(os.environ.get("TALKFACE_TEST_CLIPS", Path(__file__).resolve().parent.parent.parent / "shared/data"))
 LRW, GRID = CLIPS / "lrw-ar", CLIPS / "grid"
 pytestmark = pytest.mark.skipif(
     not (LRW.is_dir() and GRID.is_dir()),
-    reason=f"NO REAL CLIPS TESTED: {CLIPS} has no lrw-ar and grid; set TALKFACE_TEST_CLIPS to a folder that has",
+    reason=f"NO REAL CLIPS TESTED: {CLIPS} lacks lrw-ar and grid; set TALKFACE_TEST_CLIPS to a folder that has them",
 )
 
 
@@ -26,7 +26,7 @@ def sources():
     return {"lrw": find_sources("lrw", LRW), "grid": find_sources("grid", GRID)}
 
 
-def test_both_layouts_are_found_whole_and_nobody_tested_is_trained_on(sources):
+def test_all_videos_of_both_layouts_are_found_and_no_speaker_is_in_training_and_test(sources):
     count = {(name, split): 0 for name in sources for split in ("train", "val", "test")}
     for name, found in sources.items():
         for source in found:
@@ -39,12 +39,13 @@ def test_both_layouts_are_found_whole_and_nobody_tested_is_trained_on(sources):
 
 
 @pytest.mark.parametrize("name, frames", [("lrw", (28, 33)), ("grid", (74, 75))])
-def test_a_clip_of_each_is_upright_in_its_place_and_speaks(sources, name, frames):
+def test_the_faces_of_clips_of_each_layout_are_aligned_and_their_mouths_move(sources, name, frames):
     of_speakers = {source.speaker: source for source in sources[name]}
     for speaker in sorted(of_speakers)[:2]:
-        (made,) = [make(taken, name, finder(), Gates()) for taken in take(of_speakers[speaker], Gates())]
-        clip = made.clip
-        assert made.reason == "kept", made.facts
+        (video,) = decode(of_speakers[speaker], QualityLimits())
+        result = build_clip(video, name, face_finder(), QualityLimits())
+        clip = result.clip
+        assert result.reason == "kept", result.facts
         assert frames[0] <= len(clip) <= frames[1]
         assert np.abs(clip.eyes.mean(1) - EYE_CENTRE).max() < 6
         opening = mouth_opening(clip.lips, EYE_DISTANCE)

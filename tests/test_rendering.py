@@ -299,7 +299,7 @@ def test_what_no_face_is_seen_in_speaks_when_it_is_pointed_at(folder, speech, we
     notes = []
     frame = next(stream("wall.png", speech, weights=weights, box=(100, 80, 200, 200), on_note=notes.append))
     assert frame.shape == (300, 400, 3)
-    assert "taken for an upright one" in notes[0]
+    assert "assumed to enclose an upright face" in notes[0]
 
 
 def draw_smiley(path):
@@ -344,7 +344,7 @@ BAD = {
     "a recording of no samples": (
         lambda: write_sound(Path("bad.wav"), 0),
         "good.jpg bad.wav",
-        "bad.wav holds no sound",
+        "bad.wav has no sound",
     ),
     "a missing folder": (lambda: None, "good.jpg speech.wav -o none/out.mp4", "none does not exist"),
     "a file as folder": (lambda: None, "good.jpg speech.wav -o speech.wav/out.mp4", "speech.wav is not a folder"),

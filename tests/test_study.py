@@ -1,4 +1,4 @@
-"""The user study: a page that works by itself in a browser, and the table of its answers."""
+"""The user study: a page that works in a browser without a server, and the table of its answers."""
 
 import base64
 import json
@@ -7,8 +7,6 @@ import shutil
 import subprocess
 
 import pytest
-from full_disk import files_no_larger_than
-from scipy.stats import binomtest
 
 from talkface.errors import TalkfaceError
 from talkface.study import StudyConfig, make_study, tally, wilson
@@ -16,8 +14,9 @@ from talkface.study import StudyConfig, make_study, tally, wilson
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 METHODS = ("ours", "Zhou 2019", "Chen <2019>")
 
-# Takes part in the study by itself: videos are taken for watched, checks answered as told, otherwise the method that
-# stands first in the sealed list is preferred. What it saw goes into the page, which the browser then prints.
+# A script that takes part in the study. It marks videos as watched, answers the attention checks as they ask, and
+# otherwise prefers the method that is first in the sealed list. It writes what it saw into the page, which the browser
+# then prints.
 ROBOT = """<script>
 addEventListener("load", () => {
   const seen = [], all = (css) => [...document.querySelectorAll(css)];
@@ -55,9 +54,9 @@ def videos(tmp_path):
 
 
 def take_part(page, participant, wrong="(place) => place"):
-    """The page in headless Chromium with a robot at the mouse; returns what the robot saw and the answers."""
+    """Runs the robot on the page in headless Chromium; returns what the robot saw and the answers."""
     if CHROMIUM is None:
-        pytest.skip("no Chromium on PATH: the study page is not tried in a browser (apt-get install chromium)")
+        pytest.skip("no Chromium on PATH: the study page is not tested in a browser (apt-get install chromium)")
     tried = page.with_name(f"robot-{participant}.html")
     robot = ROBOT.replace("WRONG", f"({wrong})")
     tried.write_text(page.read_text(encoding="utf-8").replace("</body>", robot), encoding="utf-8")
@@ -67,7 +66,7 @@ def take_part(page, participant, wrong="(place) => place"):
     return json.loads(base64.b64decode(re.search(r'data-robot="([^"]+)"', printed)[1]))
 
 
-def answers(participant, chosen, methods=("ours", "theirs"), checks=((1, 1),), study="s"):
+def make_answers(participant, chosen, methods=("ours", "theirs"), checks=((1, 1),), study="s"):
     sealed = base64.b64encode(json.dumps({"methods": list(methods), "clips": []}).encode()).decode()
     return {
         "format": 1,
@@ -79,14 +78,14 @@ def answers(participant, chosen, methods=("ours", "theirs"), checks=((1, 1),), s
     }
 
 
-def written(folder, *all_answers):
+def write_answers(folder, *all_answers):
     paths = [folder / f"{number}.json" for number in range(len(all_answers))]
     for path, one in zip(paths, all_answers, strict=True):
         path.write_text(json.dumps(one))
     return paths
 
 
-def test_a_participant_goes_through_the_page_and_hands_over_answers(videos, tmp_path):
+def test_a_participant_completes_the_page_and_gets_a_file_of_answers(videos, tmp_path):
     study = make_study(StudyConfig(videos, tmp_path / "study", title="Whose <mouth>?"))
     found = take_part(study.page, "p1")
     assert found["done"]
@@ -97,7 +96,7 @@ def test_a_participant_goes_through_the_page_and_hands_over_answers(videos, tmp_
     given = found["answers"]
     assert (given["participant"], len(given["answers"]), len(given["checks"])) == ("p1", 12, 4)
     assert all(sorted(answer["shown"]) == [0, 1, 2] for answer in given["answers"])
-    result = tally(written(tmp_path, given))
+    result = tally(write_answers(tmp_path, given))
     assert result.participants == 1
     best = [share for share in result.shares if share.rate == 1]
     assert {share.question for share in best} == {"realistic", "in_step"}
@@ -105,7 +104,7 @@ def test_a_participant_goes_through_the_page_and_hands_over_answers(videos, tmp_
     assert {share.method for share in result.shares} == set(METHODS)
 
 
-def test_nobody_who_takes_part_sees_a_methods_or_a_clips_name(videos, tmp_path):
+def test_a_participant_never_sees_the_name_of_a_method_or_a_clip(videos, tmp_path):
     study = make_study(StudyConfig(videos, tmp_path / "study", embed=False))
     source = study.page.read_text(encoding="utf-8")
     names = [path.name for path in (tmp_path / "study" / "media").iterdir()]
@@ -117,7 +116,7 @@ def test_nobody_who_takes_part_sees_a_methods_or_a_clips_name(videos, tmp_path):
     assert not any("Zhou" in one["page"] for one in found["seen"])
 
 
-def test_every_method_stands_equally_often_in_every_place(videos, tmp_path):
+def test_every_method_is_shown_equally_often_in_every_position(videos, tmp_path):
     study = make_study(StudyConfig(videos, tmp_path / "study", checks=0))
     found = take_part(study.page, "p7")
     shown = [answer["shown"] for answer in found["answers"]["answers"] if answer["question"] == "realistic"]
@@ -125,14 +124,14 @@ def test_every_method_stands_equally_often_in_every_place(videos, tmp_path):
         assert [sum(order[place] == method for order in shown) for place in range(3)] == [2, 2, 2]
 
 
-def test_pairs_of_three_methods_come_equally_often(videos, tmp_path):
+def test_all_pairs_of_three_methods_are_shown_equally_often(videos, tmp_path):
     study = make_study(StudyConfig(videos, tmp_path / "study", at_once=2, checks=0))
     found = take_part(study.page, "p2")
     shown = [tuple(sorted(a["shown"])) for a in found["answers"]["answers"] if a["question"] == "in_step"]
     assert sorted(shown) == [(0, 1), (0, 1), (0, 2), (0, 2), (1, 2), (1, 2)]
 
 
-def test_orders_differ_between_participants_and_not_between_visits(videos, tmp_path):
+def test_the_order_differs_between_participants_but_not_between_visits(videos, tmp_path):
     study = make_study(StudyConfig(videos, tmp_path / "study"))
     first, other = take_part(study.page, "p1")["answers"], take_part(study.page, "p2")["answers"]
     shutil.rmtree(study.page.parent / "p1")  # a browser that has forgotten everything
@@ -141,30 +140,30 @@ def test_orders_differ_between_participants_and_not_between_visits(videos, tmp_p
     assert first["answers"] != other["answers"]
 
 
-def test_who_clicks_without_reading_is_left_out(videos, tmp_path):
+def test_a_participant_who_fails_the_attention_checks_is_not_counted(videos, tmp_path):
     study = make_study(StudyConfig(videos, tmp_path / "study"))
     careless = take_part(study.page, "p3", wrong="(place) => (place + 1) % 3")["answers"]
     careful = take_part(study.page, "p4")["answers"]
-    result = tally(written(tmp_path, careless, careful))
+    result = tally(write_answers(tmp_path, careless, careful))
     assert result.participants == 1
     assert result.dropped == {"p3": "0 of 4 attention checks right"}
 
 
-def test_large_studies_keep_their_videos_in_files(videos, tmp_path, monkeypatch):
+def test_a_large_study_keeps_its_videos_in_files(videos, tmp_path, monkeypatch):
     monkeypatch.setattr("talkface.study.make.EMBED_UP_TO", 100)
     study = make_study(StudyConfig(videos, tmp_path / "study"))
     assert study.page.stat().st_size < 40_000
     assert len(list((tmp_path / "study" / "media").iterdir())) == 18
 
 
-def test_a_video_that_the_disk_has_no_room_for_is_named_and_leaves_nothing(videos, tmp_path):
+def test_a_full_disk_is_an_error_that_names_the_video_and_leaves_no_file(videos, tmp_path, disk_limits):
     study = StudyConfig(videos, tmp_path / "study", embed=False)
-    with files_no_larger_than(100), pytest.raises(TalkfaceError, match=r"\.mp4 cannot be written"):
+    with disk_limits(100), pytest.raises(TalkfaceError, match=r"\.mp4 cannot be written"):
         make_study(study)
     assert list((tmp_path / "study" / "media").iterdir()) == []
 
 
-def test_a_participant_sees_at_most_as_many_clips_as_asked(videos, tmp_path):
+def test_a_participant_sees_at_most_the_requested_number_of_clips(videos, tmp_path):
     study = make_study(StudyConfig(videos, tmp_path / "study", trials=4))
     assert study.trials == 4
 
@@ -180,20 +179,20 @@ def test_a_clip_that_one_method_lacks_is_left_out_and_named(videos, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "change, said",
+    "change, message",
     [
         ({"videos": 1}, "at least two"),
         ({"at_once": 4}, "--at-once 4"),
         ({"trials": 0}, "--trials 0"),
     ],
 )
-def test_studies_that_cannot_be_are_refused(videos, tmp_path, change, said):
+def test_settings_that_contradict_each_other_are_an_error(videos, tmp_path, change, message):
     settings = {"out": tmp_path / "study"} | change | {"videos": videos[: change.get("videos", 3)]}
-    with pytest.raises(TalkfaceError, match=said):
+    with pytest.raises(TalkfaceError, match=message):
         make_study(StudyConfig(**settings))
 
 
-def test_folders_without_a_common_clip_and_a_reference_without_a_clip_are_refused(videos, tmp_path):
+def test_folders_without_a_common_clip_and_a_reference_without_a_clip_are_errors(videos, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     with pytest.raises(TalkfaceError, match="No file name is in every folder"):
@@ -203,15 +202,18 @@ def test_folders_without_a_common_clip_and_a_reference_without_a_clip_are_refuse
 
 
 @pytest.mark.parametrize("successes, trials", [(0, 10), (3, 10), (10, 10), (56, 99), (1, 1)])
-def test_the_interval_is_wilsons_as_scipy_computes_it(successes, trials):
-    expected = binomtest(successes, trials).proportion_ci(method="wilson")
-    assert wilson(successes, trials) == pytest.approx((expected.low, expected.high), abs=1e-9)
+def test_the_ends_of_the_interval_solve_wilsons_score_equation(successes, trials):
+    """The ends are the shares p for which |share - p| is z standard errors sqrt(p (1 - p) / trials)."""
+    share, (low, high) = successes / trials, wilson(successes, trials)
+    assert 0 <= low <= share <= high <= 1
+    for end in (low, high):
+        assert abs(share - end) == pytest.approx(1.959963984540054 * (end * (1 - end) / trials) ** 0.5, abs=1e-9)
 
 
-def test_shares_are_counted_by_question(tmp_path):
-    first = answers("a", [("realistic", 0), ("in_step", 1), ("realistic", 0)])
-    second = answers("b", [("realistic", 1), ("in_step", 1)])
-    result = tally(written(tmp_path, first, second))
+def test_choices_are_counted_for_each_question(tmp_path):
+    first = make_answers("a", [("realistic", 0), ("in_step", 1), ("realistic", 0)])
+    second = make_answers("b", [("realistic", 1), ("in_step", 1)])
+    result = tally(write_answers(tmp_path, first, second))
     rates = {(share.method, share.question): (share.chosen, share.shown) for share in result.shares}
     assert rates["ours", "realistic"] == (2, 3)
     assert rates["theirs", "realistic"] == (1, 3)
@@ -221,26 +223,26 @@ def test_shares_are_counted_by_question(tmp_path):
     assert result.as_json()["rows"]["ours"]["realistic"]["chosen"] == 2
 
 
-def test_the_same_participant_counts_once_with_the_fuller_file(tmp_path):
-    part = answers("a", [("realistic", 1)])
-    whole = answers("a", [("realistic", 1), ("in_step", 0)])
-    assert sum(share.chosen for share in tally(written(tmp_path, part, whole)).shares) == 2
+def test_of_two_files_of_one_participant_the_one_with_more_answers_counts(tmp_path):
+    part = make_answers("a", [("realistic", 1)])
+    whole = make_answers("a", [("realistic", 1), ("in_step", 0)])
+    assert sum(share.chosen for share in tally(write_answers(tmp_path, part, whole)).shares) == 2
 
 
-def test_answers_of_two_studies_are_not_mixed(tmp_path):
-    one, other = answers("a", [("realistic", 0)]), answers("b", [("realistic", 0)], study="t")
+def test_answers_to_two_studies_are_an_error(tmp_path):
+    one, other = make_answers("a", [("realistic", 0)]), make_answers("b", [("realistic", 0)], study="t")
     with pytest.raises(TalkfaceError, match="2 studies"):
-        tally(written(tmp_path, one, other))
+        tally(write_answers(tmp_path, one, other))
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"format": 1}', "\x00\x01"])
-def test_other_files_are_refused_by_name(tmp_path, content):
+def test_a_file_without_answers_is_an_error_that_names_it(tmp_path, content):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(TalkfaceError, match=r"x\.json is not a file of study answers"):
         tally([tmp_path / "x.json"])
 
 
-def test_nothing_left_to_count_is_an_error(tmp_path):
-    failed = answers("a", [("realistic", 0)], checks=((1, 0),))
+def test_no_answers_left_to_count_is_an_error(tmp_path):
+    failed = make_answers("a", [("realistic", 0)], checks=((1, 0),))
     with pytest.raises(TalkfaceError, match="No answers are left"):
-        tally(written(tmp_path, failed))
+        tally(write_answers(tmp_path, failed))

@@ -2,19 +2,17 @@
 
 import json
 import os
-import resource
 import signal
 import socket
 import subprocess
 import sys
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from puppets import gap_of, lip_points, puppets, write_dataset
-from test_model_generator import MINI
 
 from talkface.data.batches import ClipBatches
 from talkface.data.reader import open_dataset
@@ -32,17 +30,11 @@ from talkface.train.processes import Processes
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 ALONE = Processes(0, 1, torch.device("cpu"))
-STAGES = (Stage("sound", 3, 8), Stage("lips", 3, 4), Stage("full", 3, 4, rollout=2))
-CONFIG = replace(TINY, generator=MINI, stages=STAGES, perceptual_weight=0.0)
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return write_dataset(tmp_path_factory.mktemp("puppets"), puppets(4, 12))
-
-
-def options(data, out, /, **others):
-    return TrainOptions(**{"data": (str(data),), "out": out, "device": "cpu", "log_steps": 1} | others)
+def data(tmp_path_factory, synthetic_clips, write_dataset):
+    return write_dataset(tmp_path_factory.mktemp("synthetic"), synthetic_clips.many(4, 12))
 
 
 def lines(out):
@@ -59,18 +51,18 @@ def assert_same_weights(a, b):
 
 
 @pytest.fixture(scope="module")
-def one_run(data, tmp_path_factory):
+def one_run(data, tmp_path_factory, mini_train_config, train_options):
     """All lessons in one go."""
     out = tmp_path_factory.mktemp("one")
     told = []
-    return train(options(data, out, sample_steps=4), CONFIG, told.append), told
+    return train(train_options(data, out, sample_steps=4), mini_train_config, told.append), told
 
 
 @pytest.fixture(scope="module")
-def tiny_run(data, tmp_path_factory):
+def tiny_run(data, tmp_path_factory, train_options):
     """The preset `tiny` as it is."""
     out = tmp_path_factory.mktemp("tiny")
-    train(options(data, out), TINY)
+    train(train_options(data, out), TINY)
     return out
 
 
@@ -82,14 +74,15 @@ def test_tiny_learns_lips_from_sound_then_pictures_from_lips(tiny_run):
         return np.mean(values[-10:]) / np.mean(values[:10])
 
     assert change("sound", "audio_lip") < 0.7
-    assert change("lips", "flow") < 0.8
-    assert change("lips", "lip") < 0.95
+    flow = [line["flow"] for line in log if line["lesson"] == "lips"]
+    assert np.mean(flow[-10:]) < 0.25  # 0.8 px at a weight of 0.3; the warp of the lip points starts near the target
+    assert change("lips", "lip") < 0.5
     assert change("full", "discriminator") < 1.02
     assert {"lip", "frame", "perceptual", "gan", "mi", "discriminator", "statistics"} <= log[-1].keys()
 
 
-def test_what_tiny_has_learned_can_gan_step(tiny_run):
-    generator, clip = load_generator(tiny_run / "generator.safetensors"), puppets(1, 8)[0]
+def test_what_tiny_has_learned_can_gan_step(tiny_run, synthetic_clips):
+    generator, clip = load_generator(tiny_run / "generator.safetensors"), synthetic_clips.many(1, 8)[0]
     frames = list(speak(generator, AlignedFace(clip.frame(0), clip.lips[0]), clip.mfcc))
     assert len(frames) == 8
     assert all(frame.face.shape == (256, 256, 3) for frame in frames)
@@ -114,14 +107,16 @@ def test_a_run_says_what_it_did(one_run):
     }
 
 
-def test_stopping_after_every_step_and_resuming_gives_the_same_weights_as_one_run(one_run, data, tmp_path):
+def test_stopping_after_every_step_and_resuming_gives_the_same_weights_as_one_run(
+    one_run, data, tmp_path, mini_train_config, train_options
+):
     """To the last bit on CPU, also where a lesson ends; and the log has each step once."""
     for step in range(1, 10):
-        report = train(options(data, tmp_path, minutes=0.0), CONFIG)
+        report = train(train_options(data, tmp_path, minutes=0.0), mini_train_config)
         assert (report.step, report.finished) == (step, step == 9)
     assert_same_weights(weights(tmp_path), weights(one_run[0].out))
     for name in ("networks", "average", "adversary_optimiser"):
-        stopped, whole = (newest_checkpoint(out, CONFIG)[1][name] for out in (tmp_path, one_run[0].out))
+        stopped, whole = (newest_checkpoint(out, mini_train_config)[1][name] for out in (tmp_path, one_run[0].out))
         assert str(stopped) == str(whole)
     assert [line["step"] for line in lines(tmp_path)] == list(range(1, 10))
     losses = [{k: v for k, v in line.items() if k != "frames_per_second"} for line in lines(tmp_path)]
@@ -129,82 +124,89 @@ def test_stopping_after_every_step_and_resuming_gives_the_same_weights_as_one_ru
     assert losses == whole
 
 
-def test_steps_after_the_checkpoint_are_trained_and_logged_again(one_run, data, tmp_path):
+def test_steps_after_the_checkpoint_are_trained_and_logged_again(
+    one_run, data, tmp_path, mini_train_config, train_options
+):
     """As after a power cut: the newest checkpoint is cut, the log is ahead of the one before it."""
-    train(options(data, tmp_path, checkpoint_steps=2), CONFIG)
+    train(train_options(data, tmp_path, checkpoint_steps=2), mini_train_config)
     newest = tmp_path / "checkpoint-0000009.pt"
     newest.write_bytes(newest.read_bytes()[:1000])
     assert (tmp_path / "checkpoint-0000008.pt").exists()
-    train(options(data, tmp_path), CONFIG)
+    train(train_options(data, tmp_path), mini_train_config)
     assert_same_weights(weights(tmp_path), weights(one_run[0].out))
     assert [line["step"] for line in lines(tmp_path)] == list(range(1, 10))
 
 
-def test_a_finished_run_stays_as_it_is(one_run, data):
+def test_a_finished_run_stays_as_it_is(one_run, data, mini_train_config, train_options):
     before = weights(one_run[0].out)
-    report = train(options(data, one_run[0].out), CONFIG)
+    report = train(train_options(data, one_run[0].out), mini_train_config)
     assert report.finished
     assert_same_weights(weights(report.out), before)
 
 
-def test_another_configuration_is_not_mixed_into_a_run(one_run, data):
+def test_another_configuration_is_not_mixed_into_a_run(one_run, data, mini_train_config, train_options):
     with pytest.raises(TalkfaceError, match="another lip_weight"):
-        train(options(data, one_run[0].out), replace(CONFIG, lip_weight=1.0))
+        train(train_options(data, one_run[0].out), replace(mini_train_config, lip_weight=1.0))
 
 
 @pytest.mark.parametrize("other", [{"data": ("elsewhere/grid",)}, {"split": "val"}])
-def test_other_clips_are_not_mixed_into_a_run(one_run, data, monkeypatch, other):
+def test_other_clips_are_not_mixed_into_a_run(one_run, data, monkeypatch, other, mini_train_config, train_options):
     monkeypatch.setattr("talkface.train.run.open_dataset", lambda *_: open_dataset(data, "train"))
     with pytest.raises(TalkfaceError, match=f"holds a run on {data.name} \\(split train\\), not on"):
-        train(options(data, one_run[0].out, **other), CONFIG)
+        train(train_options(data, one_run[0].out, **other), mini_train_config)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_with_a_checkpoint(data, tmp_path, number):
+def test_a_signal_ends_the_run_with_a_checkpoint(data, tmp_path, number, mini_train_config, train_options):
     handler = signal.getsignal(number)
 
     def on_step(step):
         if step.step == 2:
             os.kill(os.getpid(), number)
 
-    report = train(options(data, tmp_path), CONFIG, on_step)
+    report = train(train_options(data, tmp_path), mini_train_config, on_step)
     assert (report.step, report.finished) == (2, False)
-    assert newest_checkpoint(tmp_path, CONFIG)[0] == 2
+    assert newest_checkpoint(tmp_path, mini_train_config)[0] == 2
     assert signal.getsignal(number) == handler
 
 
-def test_pictures_kept_in_memory_change_nothing(one_run, data, tmp_path):
-    train(options(data, tmp_path, in_memory="yes"), CONFIG)
+def test_pictures_kept_in_memory_change_nothing(one_run, data, tmp_path, mini_train_config, train_options):
+    train(train_options(data, tmp_path, in_memory="yes"), mini_train_config)
     assert_same_weights(weights(tmp_path), weights(one_run[0].out))
 
 
-def test_pictures_that_do_not_fit_in_memory_are_told_or_decoded(data, tmp_path, monkeypatch):
+def test_pictures_that_do_not_fit_in_memory_are_told_or_decoded(
+    data, tmp_path, monkeypatch, mini_train_config, train_options
+):
     monkeypatch.setattr(ClipBatches, "memory_needed", lambda self: 1 << 60)
     with pytest.raises(TalkfaceError, match=r"--in-memory yes: the pictures take 1073741824\.0 GiB"):
-        train(options(data, tmp_path / "a", in_memory="yes"), replace(CONFIG, stages=STAGES[1:]))
-    assert train(options(data, tmp_path / "b", in_memory="auto", minutes=0.0), CONFIG).step == 1
+        train(
+            train_options(data, tmp_path / "a", in_memory="yes"),
+            replace(mini_train_config, stages=mini_train_config.stages[1:]),
+        )
+    assert train(train_options(data, tmp_path / "b", in_memory="auto", minutes=0.0), mini_train_config).step == 1
 
 
-def test_the_generator_can_be_compiled(one_run, data, tmp_path, monkeypatch):
+def test_the_generator_can_be_compiled(one_run, data, tmp_path, monkeypatch, mini_train_config, train_options):
     compiled = []
     monkeypatch.setattr(torch, "compile", lambda function: compiled.append(function) or function)
-    train(options(data, tmp_path, compile=True), CONFIG)
+    train(train_options(data, tmp_path, compile=True), mini_train_config)
     assert [function.__name__ for function in compiled] == ["step"]
     assert_same_weights(weights(tmp_path), weights(one_run[0].out))
 
 
-def test_training_can_start_from_the_weights_of_a_generator(one_run, data, tmp_path):
+def test_training_can_start_from_the_weights_of_a_generator(one_run, data, tmp_path, mini_train_config, train_options):
     given = one_run[0].generator
-    only = replace(CONFIG, stages=(Stage("lips", 1, 4, learning_rate=1e-12),))
-    train(options(data, tmp_path, init=given), only)
+    only = replace(mini_train_config, stages=(Stage("lips", 1, 4, learning_rate=1e-12),))
+    train(train_options(data, tmp_path, init=given), only)
     for name, tensor in weights(tmp_path).items():
         assert torch.allclose(tensor, weights(one_run[0].out)[name], atol=1e-7), name
 
 
-def test_weights_of_another_shape_are_told(one_run, data, tmp_path):
-    other = replace(CONFIG, generator=replace(MINI, audio_features=24))
+def test_weights_of_another_shape_are_told(one_run, data, tmp_path, mini_config, mini_train_config, train_options):
+    other = replace(mini_train_config, generator=replace(mini_config, audio_features=24))
     with pytest.raises(TalkfaceError, match=r"--init .*generator\.safetensors is a generator of another shape"):
-        train(options(data, tmp_path, init=one_run[0].generator), other)
+        train(train_options(data, tmp_path, init=one_run[0].generator), other)
 
 
 def poisoned_at(monkeypatch, step):
@@ -223,56 +225,55 @@ def poisoned_at(monkeypatch, step):
 
 @pytest.mark.parametrize("checkpoint_steps,told", [(None, "loss '[a-z]+' is nan"), (1, "a weight is not a number")])
 def test_a_loss_or_weight_that_is_not_a_number_stops_the_run_and_leaves_the_last_good_checkpoint(
-    data, tmp_path, monkeypatch, checkpoint_steps, told
+    data, tmp_path, monkeypatch, checkpoint_steps, told, mini_train_config, train_options
 ):
-    train(options(data, tmp_path, minutes=0.0), CONFIG)
+    train(train_options(data, tmp_path, minutes=0.0), mini_train_config)
     poisoned_at(monkeypatch, 5)
     with pytest.raises(TalkfaceError, match=told) as error:
-        train(options(data, tmp_path, checkpoint_steps=checkpoint_steps), CONFIG)
+        train(train_options(data, tmp_path, checkpoint_steps=checkpoint_steps), mini_train_config)
     assert "--init" in error.value.fix
-    step, state = newest_checkpoint(tmp_path, CONFIG)
+    step, state = newest_checkpoint(tmp_path, mini_train_config)
     assert step == (1 if checkpoint_steps is None else 4)
     assert all(torch.isfinite(tensor).all() for tensor in state["networks"].values())
     assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path).values())
 
 
-def test_an_exploding_loss_stops_the_run(data, tmp_path):
-    wild = replace(CONFIG, stages=(Stage("lips", 40, 4, learning_rate=1e4),), clip_norm=1e9)
+def test_an_exploding_loss_stops_the_run(data, tmp_path, mini_train_config, train_options):
+    wild = replace(mini_train_config, stages=(Stage("lips", 40, 4, learning_rate=1e4),), clip_norm=1e9)
     with pytest.raises(TalkfaceError, match=r"Training stopped at step \d+"):
-        train(options(data, tmp_path), wild)
+        train(train_options(data, tmp_path), wild)
 
 
-def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(data, tmp_path):
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(
+    data, tmp_path, mini_train_config, train_options, disk_limits
+):
+    with ExitStack() as limited:
 
-    def on_step(step):
-        if step.step == 3:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
+        def on_step(step):
+            if step.step == 3:
+                limited.enter_context(disk_limits(1 << 16))
 
-    try:
         with pytest.raises(TalkfaceError, match=r"checkpoint-0000004\.pt cannot be written"):
-            train(options(data, tmp_path, checkpoint_steps=2), CONFIG, on_step)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert newest_checkpoint(tmp_path, CONFIG)[0] == 2
+            train(train_options(data, tmp_path, checkpoint_steps=2), mini_train_config, on_step)
+    assert newest_checkpoint(tmp_path, mini_train_config)[0] == 2
     assert not list(tmp_path.glob(".*"))
 
 
-def test_the_first_lesson_hears_synthetic_speech(data, tmp_path, monkeypatch):
+def test_the_first_lesson_hears_synthetic_speech(data, tmp_path, monkeypatch, mini_train_config, train_options):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
-    config = replace(CONFIG, stages=(Stage("visemes", 2, 8), *STAGES))
+    config = replace(mini_train_config, stages=(Stage("visemes", 2, 8), *mini_train_config.stages))
     with pytest.raises(TalkfaceError, match="no synthetic speech"):
-        train(options(data, tmp_path / "run"), config)
+        train(train_options(data, tmp_path / "run"), config)
     rng = np.random.default_rng(0)
     save_visemes(tmp_path / "visemes", rng.normal(size=(90, 13)), rng.integers(14, size=90), np.array([50, 40]))
-    train(options(data, tmp_path / "run", minutes=0.0), config)
+    train(train_options(data, tmp_path / "run", minutes=0.0), config)
     assert lines(tmp_path / "run")[0]["visemes"] == pytest.approx(np.log(14), abs=0.7)
 
 
 @pytest.mark.parametrize("row", ABLATIONS)
-def test_every_row_of_table_3_trains(data, tmp_path, row):
-    config = replace(ablated(CONFIG, row), stages=(Stage("full", 1, 2, rollout=2),))
-    train(options(data, tmp_path), config)
+def test_every_row_of_table_3_trains(data, tmp_path, row, mini_train_config, train_options):
+    config = replace(ablated(mini_train_config, row), stages=(Stage("full", 1, 2, rollout=2),))
+    train(train_options(data, tmp_path), config)
     terms = lines(tmp_path)[0]
     assert {"lip", "frame", "gan", "discriminator"} <= terms.keys()
     assert ("mi" in terms) == ("statistics" in terms) == (config.estimate != "none")
@@ -285,17 +286,19 @@ def test_options_that_cannot_be_are_told_by_their_flag(name, tmp_path):
         TrainOptions(out=tmp_path, **wrong)
 
 
-def test_a_batch_that_cannot_be_shared_is_told_before_anything_starts(data, tmp_path, monkeypatch):
+def test_a_batch_that_cannot_be_shared_is_told_before_anything_starts(
+    data, tmp_path, monkeypatch, mini_train_config, train_options
+):
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(TalkfaceError, match=r"Batch 8 of lesson 'sound' .* by 3 processes") as told:
-        train(options(data, tmp_path), CONFIG)
+        train(train_options(data, tmp_path), mini_train_config)
     assert "--set sound.batch=N" in told.value.fix
 
 
-def test_missing_data_is_told(tmp_path, monkeypatch):
+def test_missing_data_is_told(tmp_path, monkeypatch, mini_train_config):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
     with pytest.raises(TalkfaceError, match="No preprocessed data set 'lrw'"):
-        train(TrainOptions(("lrw",), tmp_path / "run"), CONFIG)
+        train(TrainOptions(("lrw",), tmp_path / "run"), mini_train_config)
 
 
 # The step of the GAN
@@ -319,10 +322,12 @@ def changed(before, learner):
 
 
 @pytest.mark.parametrize("row", ["full", "mine"])
-def test_the_generators_step_changes_no_other_network_and_theirs_not_the_generator(data, row):
-    config = replace(ablated(CONFIG, row), perceptual_weight=1.0)
+def test_the_generators_step_changes_no_other_network_and_theirs_not_the_generator(
+    data, row, mini_config, mini_train_config
+):
+    config = replace(ablated(mini_train_config, row), perceptual_weight=1.0)
     learner = a_learner(config)
-    clips = ClipBatches([open_dataset(data)], MINI.window, MINI.audio_offsets)
+    clips = ClipBatches([open_dataset(data)], mini_config.window, mini_config.audio_offsets)
     batch = learner._prepared(clips.frames(0, 4, 2))
     made = learner.networks(
         "rollout", batch, torch.ones(4, 1, 1, 1), torch.zeros(4, 1, 1, 1) > 0, torch.zeros(4, 1, 1) > 0, True
@@ -337,35 +342,37 @@ def test_the_generators_step_changes_no_other_network_and_theirs_not_the_generat
     assert changed(before, learner) == {"objective.discriminator", "objective.statistics"}
 
 
-def test_the_statistics_network_starts_with_the_generators_eyes_and_ears_once(data):
-    learner = Learner(CONFIG, ALONE)
+def test_the_statistics_network_starts_with_the_generators_eyes_and_ears_once(data, mini_config, mini_train_config):
+    learner = Learner(mini_train_config, ALONE)
     generator, statistics = learner.networks.generator, learner.networks.objective.statistics
     pairs = [
         (statistics.audio_encoder.out.weight, generator.audio_encoder.out.weight),
         (statistics.image_encoder.first[0].weight, generator.identity_encoder.first[0].weight),
     ]
-    full = STAGES[-1]
+    full = mini_train_config.stages[-1]
     assert not any(torch.equal(*pair) for pair in pairs)
     learner.begin(full, None)
     assert all(torch.equal(*pair) for pair in pairs)
-    batch = ClipBatches([open_dataset(data)], MINI.window, MINI.audio_offsets).frames(0, full.batch, full.rollout)
+    batch = ClipBatches([open_dataset(data)], mini_config.window, mini_config.audio_offsets).frames(
+        0, full.batch, full.rollout
+    )
     learner.learn(StageProgress(full, 0), 0, batch)
     learned = statistics.audio_encoder.out.weight.clone()
     learner.begin(full, None)
     assert torch.equal(statistics.audio_encoder.out.weight, learned)
 
 
-def test_attention_rates_follow_the_schedule_in_the_full_lesson_alone():
-    learner, stage = a_learner(CONFIG), CONFIG.stages[-1]
+def test_attention_rates_follow_the_schedule_in_the_full_lesson_alone(mini_train_config):
+    learner, stage = a_learner(mini_train_config), mini_train_config.stages[-1]
     for progress, low, high in ((0.0, 0.7, 0.9), (0.75, 0.1, 0.3), (0.9, 1.0, 1.0)):
         rates, starts, given = learner._drawn(stage, progress, 400)
         assert rates.shape == starts.shape == given.shape == (400, 1, 1, 1)
         assert low <= rates.min() <= low + 0.02
         assert high - 0.02 <= rates.max() <= high + 1e-6
         assert starts.float().mean().item() == pytest.approx(FROM_REAL, abs=0.1)
-        assert given.float().mean().item() == pytest.approx(CONFIG.teacher_forcing, abs=0.1)
-    assert learner._drawn(CONFIG.stages[1], 0.75, 10)[0].unique().tolist() == [1.0]
-    still = a_learner(replace(CONFIG, attention_schedule=False))
+        assert given.float().mean().item() == pytest.approx(mini_train_config.teacher_forcing, abs=0.1)
+    assert learner._drawn(mini_train_config.stages[1], 0.75, 10)[0].unique().tolist() == [1.0]
+    still = a_learner(replace(mini_train_config, attention_schedule=False))
     assert still._drawn(stage, 0.75, 10)[0].unique().tolist() == [1.0]
 
 
@@ -383,12 +390,12 @@ def test_a_stages_progress_counts_from_its_own_beginning():
     assert StageProgress(Stage("full", 40, 2), begin=100).progress(110) == 0.25
 
 
-def test_two_lessons_of_the_same_kind_stand_in_their_own_places(data, tmp_path):
+def test_two_lessons_of_the_same_kind_stand_in_their_own_places(data, tmp_path, mini_train_config, train_options):
     """Each begins with its own warm-up and a fresh optimiser."""
-    config = replace(CONFIG, stages=(Stage("sound", 2, 8), Stage("sound", 2, 8)))
+    config = replace(mini_train_config, stages=(Stage("sound", 2, 8), Stage("sound", 2, 8)))
     for _ in range(4):
-        train(options(data, tmp_path / "stopped", minutes=0.0), config)
-    train(options(data, tmp_path / "whole"), config)
+        train(train_options(data, tmp_path / "stopped", minutes=0.0), config)
+    train(train_options(data, tmp_path / "whole"), config)
     assert_same_weights(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
 
 
@@ -412,11 +419,13 @@ train(TrainOptions((told["data"],), Path(told["out"]), device="cpu", log_steps=1
 """
 
 
-def test_two_processes_train_as_one_with_the_joint_batch(data, tmp_path):
+def test_two_processes_train_as_one_with_the_joint_batch(data, tmp_path, mini_config, mini_train_config, train_options):
     """Same losses and, but for rounding, the same weights: the mean over shares is the mean over the joint batch."""
-    shape = replace(MINI, audio_dropout=0.0, landmark_noise=0.0)
-    config = replace(CONFIG, generator=shape, stages=tuple(replace(stage, steps=2) for stage in STAGES))
-    train(options(data, tmp_path / "one"), config)
+    shape = replace(mini_config, audio_dropout=0.0, landmark_noise=0.0)
+    config = replace(
+        mini_train_config, generator=shape, stages=tuple(replace(stage, steps=2) for stage in mini_train_config.stages)
+    )
+    train(train_options(data, tmp_path / "one"), config)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
@@ -441,17 +450,18 @@ def test_two_processes_train_as_one_with_the_joint_batch(data, tmp_path):
 # Overfitting
 
 
-def mouth_distance(real, fake):
+def mouth_distance(drawing, real, fake):
     """LMD of drawn mouths, px: mean distance of the lip points, each mouth's centroid taken off."""
-    pairs = [(lip_points(gap_of(a)), lip_points(gap_of(b))) for a, b in zip(real, fake, strict=True)]
+    shapes = ([drawing.lip_points(drawing.mouth_gap(picture)) for picture in video] for video in (real, fake))
+    pairs = zip(*shapes, strict=True)
     centred = [(a - a.mean(0), b - b.mean(0)) for a, b in pairs]
     return float(np.mean([np.linalg.norm(a - b, axis=1).mean() for a, b in centred]))
 
 
 @pytest.mark.slow
-def test_on_four_clips_the_generated_lips_follow_the_sound(tmp_path):
+def test_on_four_clips_the_generated_lips_follow_the_sound(tmp_path, train_options, synthetic_clips, write_dataset):
     """LMD under half of the still photo's, by the whole curriculum, on the clips that were learned."""
-    clips = puppets(4, 40)
+    clips = synthetic_clips.many(4, 40)
     data = write_dataset(tmp_path / "data", clips)
     stages = (
         Stage("sound", 300, 64, learning_rate=2e-3),
@@ -461,14 +471,16 @@ def test_on_four_clips_the_generated_lips_follow_the_sound(tmp_path):
     config = TrainConfig(
         generator=replace(TINY.generator, audio_dropout=0.0, lip_gain=1.0), stages=stages, ema=0.98, augment=False
     )
-    train(options(data, tmp_path / "run", log_steps=50), config)
+    train(train_options(data, tmp_path / "run", log_steps=50), config)
     generator = load_generator(tmp_path / "run" / "generator.safetensors")
     generated, still = [], []
     for clip in clips:
         real = list(clip.frames())
         generated.append(
-            mouth_distance(real, [f.face for f in speak(generator, AlignedFace(real[0], clip.lips[0]), clip.mfcc)])
+            mouth_distance(
+                synthetic_clips, real, [f.face for f in speak(generator, AlignedFace(real[0], clip.lips[0]), clip.mfcc)]
+            )
         )
-        still.append(mouth_distance(real, [real[0]] * len(real)))
+        still.append(mouth_distance(synthetic_clips, real, [real[0]] * len(real)))
     print(f"LMD {np.mean(generated):.2f} px, still photo {np.mean(still):.2f} px")
     assert np.mean(generated) < 0.5 * np.mean(still)

@@ -2,19 +2,16 @@
 
 import torch
 
-from talkface.model.generator import GeneratorConfig
 from talkface.train.discriminator import FrameDiscriminator
 
-MINI = GeneratorConfig(window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1)
 
-
-def test_each_pair_gets_one_score():
-    judge = FrameDiscriminator(MINI, width=4)
+def test_each_pair_gets_one_score(mini_config):
+    judge = FrameDiscriminator(mini_config, width=4)
     assert judge(torch.rand(5, 3, 96, 96), torch.randn(5, 3, 20, 13)).shape == (5,)
 
 
-def test_frame_and_sound_both_matter():
-    judge = FrameDiscriminator(MINI, width=4)
+def test_frame_and_sound_both_matter(mini_config):
+    judge = FrameDiscriminator(mini_config, width=4)
     frame, windows = torch.rand(2, 3, 96, 96, requires_grad=True), torch.randn(2, 3, 20, 13, requires_grad=True)
     judge(frame, windows)[0].backward()
     for told in (frame, windows):

@@ -5,7 +5,6 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from test_model_generator import MINI, scrambled
 
 from talkface.config import ALIGNED_LIPS
 from talkface.model.generator import LIP_POINTS
@@ -15,10 +14,14 @@ from talkface.train.presets import TINY, ablated
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONFIG = replace(TINY, generator=MINI)
 COUNT, LENGTH = 2, 2
 OPEN = torch.tensor(ALIGNED_LIPS)
 OPEN[[*range(1, 10), *range(21, 30)], 1] += 8  # the lower lip
+
+
+@pytest.fixture(scope="module")
+def base_config(mini_config):
+    return replace(TINY, generator=mini_config)
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +52,8 @@ def rolled(net, batch, given=NONE_GIVEN, hears=True):
 
 @pytest.mark.parametrize("given, hears", [((0, 0), True), ((1, 0), True), ((1, 1), True), ((1, 1), False)])
 @torch.no_grad()
-def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, given, hears):
-    net = scrambled()
+def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, given, hears, make_generator):
+    net = make_generator()
     made = rolled(net, batch, torch.tensor(given)[:, None, None] > 0, hears)
     for row in range(COUNT):
         photo = batch.identity_frame[row : row + 1]
@@ -76,9 +79,9 @@ def test_a_rollout_feeds_each_frame_and_its_mask_to_the_next(batch, given, hears
     assert (made.predicted_lips is not None) == hears
 
 
-def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
+def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch, make_generator):
     """Each frame answers for itself: the last one's error tells the first one's sound nothing."""
-    net = scrambled().requires_grad_(True)
+    net = make_generator().requires_grad_(True)
     heard = SimpleNamespace(**vars(batch) | {"windows": batch.windows.clone().requires_grad_()})
     made = rolled(net, heard)
     made.frames.unflatten(0, (COUNT, LENGTH))[:, 1].sum().backward()
@@ -87,8 +90,8 @@ def test_no_gradient_passes_through_a_frame_that_is_fed_back(batch):
 
 
 @pytest.mark.parametrize("taught", [False, True])
-def test_lips_that_have_a_loss_of_their_own_learn_nothing_from_pictures(batch, taught):
-    net = scrambled().requires_grad_(True)
+def test_lips_that_have_a_loss_of_their_own_learn_nothing_from_pictures(batch, taught, make_generator):
+    net = make_generator().requires_grad_(True)
     made = Rollout(net, detach_lips=taught)(batch, RATE, FROM_REAL, NONE_GIVEN, True)
     made.frames.sum().backward(retain_graph=True)
     assert (net.lip_head.weight.grad is None) == taught
@@ -105,30 +108,30 @@ def test_a_marginal_pair_takes_the_sound_of_the_other_sequence_at_the_same_momen
     assert other_sequence(4, 3).tolist() == [3, 4, 5, 0, 1, 2, 9, 10, 11, 6, 7, 8]
 
 
-def test_the_generators_loss_is_the_weighted_terms_by_name(batch):
+def test_the_generators_loss_is_the_weighted_terms_by_name(batch, mini_config, make_generator, base_config):
     """Eq. 13, and what is not in the paper beside it."""
-    objective = Objective(CONFIG)
-    made = rolled(scrambled(), batch)
+    objective = Objective(base_config)
+    made = rolled(make_generator(), batch)
     with torch.no_grad():
         terms = objective.generator_terms(batch, made, adversaries=True)
     real, windows = batch.frames.flatten(0, 1), batch.windows.flatten(0, 1)
-    area, last = MINI.window, slice(1, None, 2)
+    area, last = mini_config.window, slice(1, None, 2)
     looked = [losses.crop_lips(x[last], area) for x in (real, made.frames)]
     with torch.no_grad():
         judged = objective.discriminator(made.frames, windows)
         expected = {
-            "lip": CONFIG.lip_weight * losses.lip_loss(real, made.frames, area),
-            "frame": CONFIG.frame_weight * (real - made.frames).abs().mean(),
-            "flow": CONFIG.flow_weight
+            "lip": base_config.lip_weight * losses.lip_loss(real, made.frames, area),
+            "frame": base_config.frame_weight * (real - made.frames).abs().mean(),
+            "flow": base_config.flow_weight
             * losses.flow_at_lips_loss(made.flows, batch.identity_lips[[0, 0, 1, 1]], batch.lips.flatten(0, 1), area),
-            "rgb": CONFIG.rgb_weight * losses.masked_l1_loss(real, made.colours, made.masks),
-            "neutral_lip": CONFIG.neutral_lip_weight
+            "rgb": base_config.rgb_weight * losses.masked_l1_loss(real, made.colours, made.masks),
+            "neutral_lip": base_config.neutral_lip_weight
             * losses.lip_shape_loss(made.neutral_lips, (batch.identity_lips - batch.clip_mean_lips) / 8),
-            "mask": CONFIG.mask_weight * made.masks.mean(),
-            "audio_lip": CONFIG.audio_lip_weight
+            "mask": base_config.mask_weight * made.masks.mean(),
+            "audio_lip": base_config.audio_lip_weight
             * losses.lip_shape_loss(made.predicted_lips, lip_offsets(batch).flatten(0, 1)),
-            "perceptual": CONFIG.perceptual_weight * losses.perceptual_loss(objective.features, *looked),
-            "gan": CONFIG.gan_weight * losses.generator_gan_loss(judged),
+            "perceptual": base_config.perceptual_weight * losses.perceptual_loss(objective.features, *looked),
+            "gan": base_config.gan_weight * losses.generator_gan_loss(judged),
         }
     assert set(terms) == {*expected, "mi"}
     for name, value in expected.items():
@@ -136,27 +139,27 @@ def test_the_generators_loss_is_the_weighted_terms_by_name(batch):
 
 
 @pytest.mark.parametrize("estimate", ["js", "dv"])
-def test_the_mutual_information_term_is_the_estimate_with_its_sign_turned(batch, estimate):
+def test_the_mutual_information_term_is_the_estimate_with_its_sign_turned(batch, estimate, make_generator, base_config):
     """Eq. 12: maximised by minimising its negative."""
-    objective = Objective(replace(CONFIG, estimate=estimate, perceptual_weight=0.0)).eval()
-    made = rolled(scrambled(), batch)
+    objective = Objective(replace(base_config, estimate=estimate, perceptual_weight=0.0)).eval()
+    made = rolled(make_generator(), batch)
     with torch.no_grad():
         terms = objective.generator_terms(batch, made, adversaries=True)
         found = objective.mutual_information(made.frames, batch.windows)
-    assert terms["mi"].item() == pytest.approx(-CONFIG.mi_weight * found.item(), rel=1e-5)
+    assert terms["mi"].item() == pytest.approx(-base_config.mi_weight * found.item(), rel=1e-5)
 
 
-def test_a_term_of_weight_zero_is_not_computed(batch):
-    weights = {field.name: 0.0 for field in fields(CONFIG) if field.name.endswith("_weight")}
-    config = replace(CONFIG, **weights | {"mask_weight": 1.0})
+def test_a_term_of_weight_zero_is_not_computed(batch, make_generator, base_config):
+    weights = {field.name: 0.0 for field in fields(base_config) if field.name.endswith("_weight")}
+    config = replace(base_config, **weights | {"mask_weight": 1.0})
     objective = Objective(config)
     assert objective.features is None
-    assert set(objective.generator_terms(batch, rolled(scrambled(), batch), adversaries=True)) == {"mask"}
+    assert set(objective.generator_terms(batch, rolled(make_generator(), batch), adversaries=True)) == {"mask"}
 
 
-def test_a_head_without_a_warp_has_no_flow_term(batch):
-    config = replace(CONFIG, generator=replace(MINI, head="colour"), perceptual_weight=0.0)
-    made = rolled(scrambled(config.generator), batch)
+def test_a_head_without_a_warp_has_no_flow_term(batch, mini_config, make_generator, base_config):
+    config = replace(base_config, generator=replace(mini_config, head="colour"), perceptual_weight=0.0)
+    made = rolled(make_generator(config.generator), batch)
     assert "flow" not in Objective(config).generator_terms(batch, made, adversaries=False)
 
 
@@ -164,8 +167,8 @@ def gradients(network):
     return {name: None if p.grad is None else p.grad.clone() for name, p in network.named_parameters()}
 
 
-def test_the_adversaries_judge_frozen_and_the_gradient_passes_to_the_generator(batch):
-    net, objective = scrambled().requires_grad_(True), Objective(replace(CONFIG, perceptual_weight=0.0))
+def test_the_adversaries_judge_frozen_and_the_gradient_passes_to_the_generator(batch, make_generator, base_config):
+    net, objective = make_generator().requires_grad_(True), Objective(replace(base_config, perceptual_weight=0.0))
     terms = objective.generator_terms(batch, rolled(net, batch), adversaries=True)
     (terms["gan"] + terms["mi"]).backward()
     assert all(gradient is None for gradient in gradients(objective).values())
@@ -183,9 +186,9 @@ def statistics_gradient(config, batch, fake):
 
 
 @pytest.mark.parametrize("row", ["amie", "full", "mine-asy-da", "mine", "mine-js", "mine-da", "mine-js-da"])
-def test_asymmetric_training_learns_from_real_frames_alone_and_symmetric_from_generated_ones(batch, row):
+def test_asymmetric_training_learns_from_real_frames_alone_and_symmetric_from_generated_ones(batch, row, base_config):
     """Paper 3.2: T is trained on real pairs; MINE is trained on the pairs that it estimates."""
-    config = replace(ablated(CONFIG, row), perceptual_weight=0.0, gan_weight=0.0)
+    config = replace(ablated(base_config, row), perceptual_weight=0.0, gan_weight=0.0)
     fakes = [torch.rand(COUNT * LENGTH, 3, 96, 96, requires_grad=True) for _ in range(2)]
     other = SimpleNamespace(**vars(batch) | {"frames": torch.rand_like(batch.frames)})
     base = statistics_gradient(config, batch, fakes[0])
@@ -196,14 +199,14 @@ def test_asymmetric_training_learns_from_real_frames_alone_and_symmetric_from_ge
     assert all(fake.grad is None for fake in fakes)  # and nothing flows back to the generator
 
 
-def test_the_baseline_has_no_estimator_to_train(batch):
-    config = replace(ablated(CONFIG, "baseline"), perceptual_weight=0.0)
+def test_the_baseline_has_no_estimator_to_train(batch, base_config):
+    config = replace(ablated(base_config, "baseline"), perceptual_weight=0.0)
     made = SimpleNamespace(frames=torch.rand(COUNT * LENGTH, 3, 96, 96))
     assert set(Objective(config).adversary_terms(batch, made)) == {"discriminator"}
 
 
-def test_frozen_thaws_what_it_froze_and_no_more():
-    objective = Objective(CONFIG)
+def test_frozen_thaws_what_it_froze_and_no_more(base_config):
+    objective = Objective(base_config)
     before = {name: p.requires_grad for name, p in objective.named_parameters()}
     with frozen(objective):
         assert not any(p.requires_grad for p in objective.parameters())

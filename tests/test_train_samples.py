@@ -2,8 +2,6 @@
 
 import numpy as np
 import torch
-from puppets import puppets
-from test_model_generator import MINI, scrambled
 
 from talkface.data.augment import as_float
 from talkface.data.batches import ClipBatches
@@ -15,10 +13,12 @@ class Listed(list):
     lengths = property(lambda self: [len(clip) for clip in self])
 
 
-def test_a_sheet_has_three_rows_for_each_sequence_each_led_by_the_photo():
-    batch = ClipBatches([Listed(puppets(2, 6))], MINI.window, MINI.audio_offsets).frames(0, 2, 3)
+def test_a_sheet_has_three_rows_for_each_sequence_each_led_by_the_photo(mini_config, make_generator, synthetic_clips):
+    batch = ClipBatches([Listed(synthetic_clips.many(2, 6))], mini_config.window, mini_config.audio_offsets).frames(
+        0, 2, 3
+    )
     shown = {name: getattr(batch, name).clone() for name in ("identity_frame", "frames")}
-    sheet = sample_sheet(scrambled(), as_float(batch), torch.device("cpu"), true_lips=False)
+    sheet = sample_sheet(make_generator(), as_float(batch), torch.device("cpu"), true_lips=False)
     assert sheet.shape == (2 * 3 * 96, 4 * 96, 3)
     cells = sheet.reshape(2, 3, 96, 4, 96, 3).swapaxes(2, 3)
     for sequence in range(2):

@@ -1,4 +1,4 @@
-"""What lies in weights/: whole, small enough, and able to speak."""
+"""The published weights: intact, small enough, and a generator that moves the mouth with the audio."""
 
 import hashlib
 
@@ -13,14 +13,15 @@ from talkface.model.inference import AlignedFace, speak
 NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "vgg16_hed")
 
 
-def test_every_network_has_the_hash_that_is_published():
+def test_every_network_has_the_published_hash():
     listed = dict(line.split()[::-1] for line in (weights_dir() / "SHA256SUMS").read_text().splitlines())
     assert set(listed) == {f"{name}.safetensors" for name in NETWORKS}
+    assert set(listed) == {path.name for path in weights_dir().glob("*.safetensors")}
     for name, digest in listed.items():
         assert hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest() == digest, name
 
 
-def test_the_folder_is_at_most_40_megabytes():
+def test_the_folder_has_at_most_40_megabytes():
     assert sum(path.stat().st_size for path in weights_dir().iterdir() if path.is_file()) <= 40e6
 
 
@@ -35,12 +36,12 @@ def portrait():
     return AlignedFace(face, np.array(ALIGNED_LIPS, np.float32))
 
 
-def test_the_bundled_networks_are_of_one_shape(generator):
+def test_the_bundled_networks_have_the_same_configuration(generator):
     assert load_estimator().config == generator.config
 
 
-def test_the_bundled_generator_moves_the_mouth_with_the_sound_and_rests_in_silence(generator, portrait):
-    """Pictures of noise do: what moves is the flow."""
+def test_the_bundled_generator_moves_the_mouth_with_the_sound_and_not_in_silence(generator, portrait):
+    """A picture of noise suffices, because the test measures the flow."""
     silence = np.tile(SILENCE, (60, MFCC_STEPS, 1))
     sound = silence.copy()
     sound[:30] += np.random.default_rng(1).normal(0, 0.3, (30, 1, 13)).astype(np.float32)

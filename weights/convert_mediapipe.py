@@ -1,10 +1,11 @@
-"""Make face_detector.safetensors and face_mesh.safetensors from the models inside MediaPipe's published wheel.
+"""Makes face_detector.safetensors and face_mesh.safetensors from the models in MediaPipe's published wheel.
 
+    pip install -c constraints.txt ".[convert]"
     pip download --no-deps mediapipe==0.10.21
-    pip install tflite
     python weights/convert_mediapipe.py mediapipe-0.10.21-*.whl
 
-The models' weights are float16 in the wheel, and stay so: nothing is lost. Run from a checkout with talkface installed.
+The weights are float16 in the wheel and in the result, so their values do not change. Run this in a clone of the
+repository.
 """
 
 from __future__ import annotations
@@ -29,12 +30,13 @@ SHA256 = {
     DETECTOR: "bbff11cebd1eb27a1e004cae0b0e63ec8c551cbf34a4451148b4908b8db3eca8",
     MESH: "e06a804e0144f9929eda782122916b35d60c697c3c9344013ca2bbe76a6ce2b4",
 }
-# Layers are numbered as they were made in Keras: a part of the network starts at these numbers.
+# Keras numbered the layers in the order of their creation. These are the numbers of the first convolution, depthwise
+# convolution and PReLU of each part.
 MESH_PARTS = {"lips": (20, 18, 20), "left_eye": (33, 30, 33), "right_eye": (53, 48, 53)}
 
 
 def read_tensors(model: bytes) -> dict[str, np.ndarray]:
-    """All stored tensors of a TFLite model by name."""
+    """All floating-point tensors that a TFLite model stores, by name."""
     flat = tflite.Model.GetRootAsModel(model, 0)
     graph = flat.Subgraphs(0)
     kinds = {tflite.TensorType.FLOAT16: np.float16, tflite.TensorType.FLOAT32: np.float32}
@@ -49,14 +51,14 @@ def read_tensors(model: bytes) -> dict[str, np.ndarray]:
 
 def fill_convolution(layer: nn.Conv2d, name: str, tensors: dict[str, np.ndarray]) -> None:
     kernel = torch.from_numpy(tensors[f"{name}/Kernel"].astype(np.float32))
-    # TFLite: (out, height, width, in), or (1, height, width, channels) where depthwise.
+    # TFLite: (out, height, width, in); (1, height, width, channels) for depthwise convolutions.
     order = (3, 0, 1, 2) if layer.groups > 1 else (0, 3, 1, 2)
     layer.weight.data.copy_(kernel.permute(order))
     layer.bias.data.copy_(torch.from_numpy(tensors[f"{name}/Bias"].astype(np.float32)))
 
 
 def fill_in_order(part: nn.Module, tensors: dict[str, np.ndarray], starts: tuple[int, int, int] = (0, 0, 0)) -> None:
-    """Fill a part's layers one after the other from Keras' numbering of convolutions, depthwise ones and PReLUs."""
+    """Fills the layers of a part in order, by Keras' numbers of convolutions, depthwise convolutions and PReLUs."""
     convolution, depthwise, prelu = starts
     for layer in part.modules():
         if isinstance(layer, nn.Conv2d) and layer.groups > 1:
@@ -106,7 +108,7 @@ def main(wheel: str, folder: Path = Path(__file__).parent) -> None:
             model = archive.read(member)
         digest = hashlib.sha256(model).hexdigest()
         if digest != SHA256[member]:
-            sys.exit(f"{member} in {wheel} has sha256 {digest}, wanted {SHA256[member]}: use mediapipe==0.10.21")
+            sys.exit(f"{member} in {wheel} has sha256 {digest}, expected {SHA256[member]}: use mediapipe==0.10.21")
         state = {name: tensor.half().contiguous() for name, tensor in convert(read_tensors(model)).state_dict().items()}
         about = {"format": "pt", "source": f"mediapipe 0.10.21, {Path(member).name}", "license": "Apache-2.0"}
         save_file(state, folder / target, metadata=about)

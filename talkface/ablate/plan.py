@@ -1,4 +1,4 @@
-"""How many steps a budget of minutes buys."""
+"""The number of training steps that fit into a budget of minutes."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
-from talkface.data.shards import write_json
 from talkface.errors import TalkfaceError
-from talkface.files import make_folder
+from talkface.files import make_folder, write_json
 from talkface.train import TrainOptions, train
 from talkface.train.presets import TrainConfig, scaled
 
-PROBE = 8  # steps of each lesson that are timed; the first ones warm up and do not count
-WARM = 3
-FLAGS = {
+PROBE = 8  # steps that are timed in each stage
+WARM = 3  # of these, the first steps, which are slower and do not count
+DIFFERENCES = {  # what to tell the user, by the setting that differs
     "config": "another preset or other settings",
     "minutes": "another --budget",
     "data": "other --data",
@@ -36,21 +36,21 @@ def within_budget(
     measured_on: dict[str, str | int | None],
     note: Callable[[str], None] | None = None,
 ) -> TrainConfig:
-    """`config` with as many steps as fit into `minutes`, as planned when the study began.
+    """`config` with as many steps as fit into `minutes`. A resumed study keeps the steps of its first call.
 
     Args:
         training: data, folder and the weights that rows start from.
-        config: of the full model.
-        minutes: of training for each row.
-        measured_on: what rows are measured on, by the names in `FLAGS`.
-        note: told the steps.
+        config: configuration of the full model.
+        minutes: minutes of training for each row.
+        measured_on: the settings of the measurement, by the names in `DIFFERENCES`.
+        note: called with a sentence that states the steps.
 
     Raises:
-        TalkfaceError: the folder holds a study of another configuration, budget, data or way of measuring, or it cannot
-            be written; or the budget buys nothing.
+        TalkfaceError: the budget is not above 0, the folder holds a study with other settings, or the folder cannot be
+            written.
     """
     if not minutes > 0:
-        raise TalkfaceError(f"--budget {minutes} is not above 0.", "Give the minutes that each row may train.")
+        raise TalkfaceError(f"--budget {minutes} is not above 0.", "Give the minutes of training for each row.")
     path = training.out / "plan.json"
     asked = {
         "config": json.loads(json.dumps(asdict(config))),
@@ -63,26 +63,28 @@ def within_budget(
         planned = json.loads(path.read_text(encoding="utf-8"))
         _check_same(planned["asked"], asked, training.out)
     else:
-        seconds = measured(training, config)
-        whole = sum(stage.steps * pace for stage, pace in zip(config.stages, seconds, strict=True))
+        seconds = seconds_per_step(training, config)
+        whole = sum(stage.steps * each for stage, each in zip(config.stages, seconds, strict=True))
         planned = {"asked": asked, "seconds_per_step": seconds, "scale": 60 * minutes / whole}
         make_folder(training.out)
         write_json(path, planned)
     found = scaled(config, planned["scale"])
     if note:
         steps = ", ".join(f"{stage.steps} of {stage.lesson}" for stage in found.stages)
-        note(f"Each row: {minutes:g} minutes by the pace of the full model, that is steps {steps}.")
+        note(f"Each row trains for {minutes:g} minutes at the speed of the full model. Steps: {steps}.")
     return found
 
 
-def measured(training: TrainOptions, config: TrainConfig) -> list[float]:
-    """Seconds of a step of each lesson."""
+def seconds_per_step(training: TrainOptions, config: TrainConfig) -> list[float]:
+    """The measured seconds of one step, for each stage of the curriculum."""
     with tempfile.TemporaryDirectory() as folder:
-        return [_seconds(training, replace(config, stages=(stage,)), Path(folder)) for stage in config.stages]
+        return [_time_stage(training, replace(config, stages=(stage,)), Path(folder)) for stage in config.stages]
 
 
-def _seconds(training: TrainOptions, config: TrainConfig, folder: Path) -> float:
-    stage, times = config.stages[0], []
+def _time_stage(training: TrainOptions, config: TrainConfig, folder: Path) -> float:
+    """Median seconds of a step of the first stage, from a short run in `folder`."""
+    stage = config.stages[0]
+    times: list[float] = []
     probe = replace(config, stages=(replace(stage, steps=PROBE),))
     quiet = replace(training, out=folder / stage.lesson, minutes=None, log_steps=1, sample_steps=10**9)
     report = train(quiet, probe, lambda step: times.append(time.monotonic()))
@@ -91,10 +93,10 @@ def _seconds(training: TrainOptions, config: TrainConfig, folder: Path) -> float
     return statistics.median(b - a for a, b in zip(times[WARM:], times[WARM + 1 :], strict=False))
 
 
-def _check_same(there: dict, asked: dict, out: Path) -> None:
+def _check_same(stored: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
     for name, wanted in asked.items():
-        if there.get(name) != wanted:
+        if stored.get(name) != wanted:
             raise TalkfaceError(
-                f"{out} holds an ablation with {FLAGS[name]}.",
-                "Give another --out, or remove the folder to start afresh.",
+                f"{out} holds an ablation with {DIFFERENCES[name]}.",
+                "Give another --out, or remove the folder to start again.",
             )

@@ -1,32 +1,35 @@
-"""The table of an ablation: our rows with the paper's figures beside them, as Markdown, CSV and JSON."""
+"""The table of an ablation: the trained rows and the paper's figures, as Markdown, CSV and JSON."""
 
 from __future__ import annotations
 
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
-from talkface.data.shards import write_bytes, write_json
+from talkface.files import write_bytes, write_json
 from talkface.train.presets import PAPER_NAMES, PAPER_TABLE_3, TrainConfig
 
 PAPER_COLUMNS = ("paper_psnr", "paper_ssim", "paper_lmd")
 NOTE = (
-    "The paper's columns are its Table 3: trained on all of LRW, PSNR on its lineage's scale. Compare the order of the "
-    "rows, not the figures."
+    "The paper's columns are from its Table 3. Its models were trained on all of LRW, and its PSNR is on the scale of "
+    "psnr_lineage. Compare the order of the rows, not the figures."
 )
 
 
-def write_table(out: Path, figures: dict[str, dict], planned: TrainConfig, minutes: float) -> list[dict]:
-    """Writes table.md, table.csv and table.json; returns the lines.
+def write_table(
+    out: Path, figures: dict[str, dict[str, Any]], planned: TrainConfig, minutes: float
+) -> list[dict[str, Any]]:
+    """Writes table.md, table.csv and table.json; returns the lines of the table.
 
     Args:
         out: folder of the study.
-        figures: by row what its figures.json holds: "figures" by name, or "failed" with the reason.
-        planned: how every row was trained, but for what tells it from the others.
-        minutes: budget of each row.
+        figures: by row, the contents of its figures.json: "figures" by name, or "failed" with the reason.
+        planned: the configuration of the full model, with the steps of all rows.
+        minutes: minutes of training for each row.
 
     Raises:
-        TalkfaceError: they cannot be written, as on a full disk.
+        TalkfaceError: the files cannot be written, for example because the disk is full.
     """
     lines = [_line(row, found) for row, found in figures.items()]
     ours = [name for name in _names(lines) if name not in ("row", "paper_name", "failed", *PAPER_COLUMNS)]
@@ -34,27 +37,27 @@ def write_table(out: Path, figures: dict[str, dict], planned: TrainConfig, minut
     facts = {"minutes": minutes, "seed": planned.seed, "steps": steps, "note": NOTE, "rows": lines}
     write_json(out / "table.json", facts)
     write_bytes(out / "table.csv", _as_csv(lines, [n for n in _names(lines) if not n.endswith("_ci95")]).encode())
-    said = f"{minutes:g} minutes of training for each row, seed {planned.seed}, steps: "
-    said += ", ".join(f"{lesson} {count}" for lesson, count in steps.items()) + f". {NOTE}"
+    caption = f"{minutes:g} minutes of training for each row, seed {planned.seed}, steps: "
+    caption += ", ".join(f"{stage} {count}" for stage, count in steps.items()) + f". {NOTE}"
     columns = [name for name in ours if not name.endswith("_ci95")]
-    write_bytes(out / "table.md", f"{_as_markdown(lines, columns)}\n{said}\n".encode())
+    write_bytes(out / "table.md", f"{_as_markdown(lines, columns)}\n{caption}\n".encode())
     return lines
 
 
-def _line(row: str, found: dict) -> dict:
+def _line(row: str, found: dict[str, Any]) -> dict[str, Any]:
     paper = dict(zip(PAPER_COLUMNS, PAPER_TABLE_3[row], strict=True)) if row in PAPER_TABLE_3 else {}
-    told = {"failed": found["failed"]} if "failed" in found else found["figures"]
-    numbers = {name: None if value != value else value for name, value in told.items()}  # JSON has no NaN
+    measured = {"failed": found["failed"]} if "failed" in found else found["figures"]
+    numbers = {name: None if value != value else value for name, value in measured.items()}  # JSON has no NaN
     return {"row": row, "paper_name": PAPER_NAMES.get(row, ""), **numbers, **paper}
 
 
-def _names(lines: list[dict]) -> list[str]:
-    """All names in the lines, in order, the paper's columns last."""
+def _names(lines: list[dict[str, Any]]) -> list[str]:
+    """All names in the lines in order of appearance, the paper's columns last."""
     names = dict.fromkeys(name for line in lines for name in line if name not in PAPER_COLUMNS)
     return [*names, *PAPER_COLUMNS]
 
 
-def _as_csv(lines: list[dict], names: list[str]) -> str:
+def _as_csv(lines: list[dict[str, Any]], names: list[str]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, names, restval="", extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
@@ -62,7 +65,7 @@ def _as_csv(lines: list[dict], names: list[str]) -> str:
     return text.getvalue()
 
 
-def _as_markdown(lines: list[dict], columns: list[str]) -> str:
+def _as_markdown(lines: list[dict[str, Any]], columns: list[str]) -> str:
     header = ["row", "in the paper", *columns, *(name.replace("_", " ") for name in PAPER_COLUMNS)]
     rows = [header, ["---"] * 2 + ["---:"] * (len(header) - 2)]
     for line in lines:
@@ -73,7 +76,7 @@ def _as_markdown(lines: list[dict], columns: list[str]) -> str:
     return "\n".join([table, *failed])
 
 
-def _cell(line: dict, name: str) -> str:
+def _cell(line: dict[str, Any], name: str) -> str:
     value = line.get(name)
     if value is None:
         return "-"

@@ -1,6 +1,6 @@
-"""The door: parse, call one function of the library, report. One module per command.
+"""The command line. Each command is a module that parses its options, calls one library function and reports.
 
-Nothing heavy is imported until a command runs, so that `talkface --help` answers at once.
+Heavy packages are imported only when a command runs, so that `talkface --help` answers at once.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ from talkface.cli.train import train
 from talkface.errors import TalkfaceError
 
 INTERRUPTED = 130
-TERMINATED = 143
+SIGNALLED = 128  # added to the number of the signal, as shells do
 
 
 class Commands(TyperGroup):
-    """Shows the user's errors without a traceback; a bug keeps its own.
+    """Shows errors that the user can fix without a traceback; bugs keep theirs.
 
-    It stands in `invoke` because Typer carries its own copy of Click since 0.26, and knows no other's exceptions.
+    This is done in `invoke` because Typer since 0.26 contains its own copy of Click and does not handle the exceptions
+    of the package click.
     """
 
     def invoke(self, ctx: Any) -> Any:
@@ -43,12 +44,12 @@ class Commands(TyperGroup):
             console.show_error(_without_libgl(error))
             raise typer.Exit(1) from error
         except KeyboardInterrupt as stop:
-            console.say("Stopped. Nothing half-written was left behind.")
+            console.say("Stopped. No partial file was left behind.")
             raise typer.Exit(INTERRUPTED) from stop
 
 
 def _without_libgl(error: ImportError) -> TalkfaceError:
-    """opencv-python, which another package may have brought along, wants a graphics library that servers lack."""
+    """Return the error for opencv-python, which some packages install and which needs a graphics library."""
     return TalkfaceError(
         f"OpenCV cannot be loaded: {error}.",
         "pip uninstall -y opencv-python opencv-python-headless && pip install opencv-python-headless",
@@ -70,13 +71,16 @@ app = typer.Typer(
 
 def main() -> None:
     """The entry point of `talkface` and `python -m talkface`."""
-    signal.signal(signal.SIGTERM, _terminate)
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, _terminate)
     app(prog_name="talkface")
 
 
 def _terminate(number: int, frame: Any) -> None:
-    """Ends by way of the clean-up that Ctrl-C gets: temporary files go, children end."""
-    raise SystemExit(TERMINATED)
+    """End with the clean-up that Ctrl-C triggers: temporary files are deleted, child processes are stopped."""
+    raise SystemExit(SIGNALLED + number)
 
 
 def _show_version(wanted: bool) -> None:
@@ -91,10 +95,11 @@ def talkface(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Make a photo speak, and train and measure what makes it speak."""
+    """Animate a photo with a recording of speech; train and evaluate the networks that do it."""
 
 
-app.command()(render)
+# `render` receives unexpected arguments itself, so that it can point out -o.
+app.command(context_settings={"allow_extra_args": True})(render)
 app.command()(preprocess)
 app.command()(visemes)
 app.command()(train)

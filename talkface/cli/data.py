@@ -1,4 +1,4 @@
-"""`talkface preprocess` and `talkface visemes`: what the networks learn from."""
+"""`talkface preprocess` and `talkface visemes`: the commands that make training data."""
 
 from __future__ import annotations
 
@@ -9,49 +9,70 @@ from typing import Annotated, Literal
 import typer
 
 from talkface import console
-from talkface.cli.options import QUIET, assigned
+from talkface.cli.options import QUIET, assigned, seed_option
 from talkface.config import SPLITS
 
 
 def preprocess(
-    source: Annotated[Path, typer.Option(help="The folder of videos as downloaded.")],
-    data: Annotated[Literal["lrw", "grid", "folder"], typer.Option(help="How the videos lie in it.")],
+    source: Annotated[Path, typer.Option(help="Folder of videos, as downloaded. Links to other folders are followed.")],
+    data: Annotated[
+        Literal["lrw", "grid", "folder"],
+        typer.Option(help="Layout of the folder: as LRW or GRID are distributed, or any tree of videos."),
+    ],
     split: Annotated[
-        Literal["train", "val", "test"] | None, typer.Option(help="This split alone. Default: all three.")
+        Literal["train", "val", "test"] | None, typer.Option(help="Only this split. Default: all three.")
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: $TALKFACE_DATA/NAME or data/NAME.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Folder of the data set. Default: $TALKFACE_DATA/NAME or data/NAME."),
+    ] = None,
     name: Annotated[
-        str | None, typer.Option(help="What train and eval will call it. Default: the layout or the folder.")
+        str | None, typer.Option(help="Name of the data set for train and eval. Default: the layout or the folder.")
     ] = None,
-    workers: Annotated[int, typer.Option(help="Processes; 0 is one for each core.")] = 0,
+    workers: Annotated[int, typer.Option(help="Number of worker processes; 0 for one per core.")] = 0,
     engine: Annotated[
-        Literal["local", "ray"], typer.Option(help="ray is a Ray cluster; it needs talkface\\[ray].")
+        Literal["local", "ray"],
+        typer.Option(help="local: processes on this machine; ray: a Ray cluster, which needs talkface\\[ray]."),
     ] = "local",
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Part I of N, for array jobs on one file system.")
+        str | None,
+        typer.Option(metavar="I/N", help="Do only part I of N, for array jobs that share a file system."),
     ] = None,
-    limit: Annotated[int | None, typer.Option(help="The first videos of each split alone.")] = None,
-    split_list: Annotated[Path | None, typer.Option(help="For folder: a text of lines PATH SPLIT.")] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option(
+            help="At most this many videos of each split, spread evenly over speakers and names. "
+            "The choice is always the same."
+        ),
+    ] = None,
+    split_list: Annotated[
+        Path | None, typer.Option(help="For the layout folder: a text file with lines PATH SPLIT.")
+    ] = None,
     allow_silent: Annotated[
-        bool, typer.Option("--allow-silent", help="Keep videos without sound too, for training stages that need none.")
+        bool,
+        typer.Option("--allow-silent", help="Also keep videos without sound, for training stages that need none."),
     ] = False,
-    clips_per_shard: Annotated[int, typer.Option(help="Videos in one file of the data set.")] = 64,
+    clips_per_shard: Annotated[int, typer.Option(help="Largest number of videos in one file of the data set.")] = 64,
     gate: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="A limit that a clip must keep, such as max_yaw=30. Repeat for more."),
+        typer.Option(
+            metavar="NAME=VALUE",
+            help="Change a quality limit; videos outside the limits are skipped. For example, max_yaw=30 skips heads "
+            "turned by more than 30 degrees. An unknown name lists the valid ones. Can be repeated.",
+        ),
     ] = None,
     quiet: QUIET = False,
 ) -> None:
     """Turn talking videos into the clips that train and eval read: aligned faces and their speech.
 
-    To continue after whatever has stopped it, run the same command again. The videos that were skipped, and why, are in
-    manifest.jsonl; contact_sheet.png shows the faces.
+    To continue a run that was stopped, run the same command again. manifest.jsonl lists all videos and the reasons why
+    some were skipped; contact_sheet.png shows some of the faces.
     """
     from talkface.preprocess import PreprocessConfig
     from talkface.preprocess import preprocess as run
-    from talkface.preprocess.gates import Gates
+    from talkface.preprocess.limits import QualityLimits
 
-    limits = asdict(Gates(need_sound=not allow_silent))
+    limits = asdict(QualityLimits(need_sound=not allow_silent))
     for text in gate or []:
         limits |= assigned(text, "--gate", limits)
     config = PreprocessConfig(
@@ -66,7 +87,7 @@ def preprocess(
         limit=limit,
         split_list=split_list,
         clips_per_shard=clips_per_shard,
-        gates=Gates(**limits),
+        limits=QualityLimits(**limits),
     )
     with console.progress("Preprocessing", "videos", quiet=quiet) as on_step:
         report = run(config, on_step)
@@ -75,23 +96,25 @@ def preprocess(
     ]
     console.show_table([["", *SPLITS, "all"], *rows])
     kept, size = report.summary.frames, report.summary.bytes_per_clip
-    console.say(f"{report.root}: {kept:,} frames, {size:,} bytes a clip; see {report.contact_sheet}.", quiet=quiet)
+    console.say(f"{report.root}: {kept:,} frames, {size:,} bytes per clip; see {report.contact_sheet}.", quiet=quiet)
     if report.frames:
         speed = f"{report.frames_per_second:.0f} frames/s with {report.workers} workers"
         console.say(f"{report.videos} videos in {report.seconds:.0f} s: {speed}.", quiet=quiet)
     if report.left:
-        console.say(f"{report.left} videos are left to other parts of --shard.", quiet=quiet)
+        console.say(f"{report.left} videos of other parts of --shard are not done yet.", quiet=quiet)
 
 
 def visemes(
-    utterances: Annotated[int, typer.Option(min=1, help="How many, about 3.5 s each.")] = 2500,
-    out: Annotated[Path | None, typer.Option("--out", "-o", help="Default: $TALKFACE_DATA/visemes.")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Of text, voices and distortions.")] = 0,
+    utterances: Annotated[int, typer.Option(min=1, help="Number of utterances, of about 3.5 s each.")] = 2500,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Folder of the data set. Default: $TALKFACE_DATA/visemes.")
+    ] = None,
+    seed: Annotated[int, seed_option("Seed of the text, the voices and the distortions.")] = 0,
     quiet: QUIET = False,
 ) -> None:
-    """Make synthetic speech that knows its mouth shapes, for the first stage of train. Needs eSpeak NG's library."""
+    """Make synthetic speech with known visemes, for the first stage of train. Needs the library of eSpeak NG."""
     from talkface.preprocess.synthetic import VisemeConfig, make_visemes
 
-    with console.progress("Speaking", "utterances", quiet=quiet) as on_step:
-        made = make_visemes(VisemeConfig(utterances, seed, out), on_step)
-    console.say(f"{made}: {utterances} utterances", quiet=quiet)
+    with console.progress("Synthesising", "utterances", quiet=quiet) as on_step:
+        folder = make_visemes(VisemeConfig(utterances, seed, out), on_step)
+    console.say(f"{folder}: {utterances} utterances", quiet=quiet)

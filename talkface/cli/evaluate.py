@@ -8,80 +8,107 @@ from typing import Annotated, Any, Literal
 import typer
 
 from talkface import console
-from talkface.cli.options import DEVICE, QUIET, commas
+from talkface.cli.options import DEVICE, QUIET, commas, seed_option
+from talkface.errors import TalkfaceError
 
 
 def evaluate(
     videos: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="REAL FAKE", help="Two videos of any system to compare, instead of a data set."),
+        typer.Argument(metavar="REAL FAKE", help="A real and a generated video to compare, instead of a data set."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="A preprocessed data set: its name or folder. Default: lrw, or grid.")
+        str | None, typer.Option(help="Name or folder of a preprocessed data set. Default: lrw, or grid.")
     ] = None,
-    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Which split of it.")] = "test",
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Split of the data set.")] = "test",
     metrics: Annotated[
         Any,
         typer.Option(
             parser=commas,
             metavar="A,B,...",
-            help="Of psnr, psnr_lineage, ssim, lmd, mouth_r, sync, mi, cpbd, lse. Default: all; lse with --syncnet.",
+            help="Some of psnr, psnr_lineage, ssim, lmd, mouth_r, sync, mi, cpbd, lse. Default: all of them, but lse "
+            "only with --syncnet.",
         ),
     ] = None,
-    weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="The generator's .safetensors file. Default: the bundled one.")
+    ] = None,
     estimator: Annotated[
-        Path | None, typer.Option(help="The statistics network of mi. Default: the bundled one.")
+        Path | None, typer.Option(help="The .safetensors file of mi's statistics network. Default: the bundled one.")
     ] = None,
     syncnet: Annotated[
-        Path | None, typer.Option(help="SyncNet's published weights: adds lse to the default metrics.")
+        Path | None,
+        typer.Option(help="SyncNet's published weights (syncnet_v2.model). Adds lse to the default metrics."),
     ] = None,
     identity: Annotated[
-        Literal["first", "closest-mouth", "random"], typer.Option(help="Which frame of a clip serves as the photo.")
+        Literal["first", "closest-mouth", "random"], typer.Option(help="Frame of a clip that is used as the photo.")
     ] = "first",
-    limit: Annotated[int | None, typer.Option(help="Score this many clips, spread over the split.")] = None,
-    rows: Annotated[
-        Any, typer.Option(parser=commas, metavar="A,B,...", help="Of still, wrong_sound, model. Default: all.")
+    limit: Annotated[
+        int | None, typer.Option(help="Score only this many clips, evenly spaced over the split. Default: all.")
     ] = None,
-    pairs: Annotated[Path | None, typer.Option(help="A CSV of lines REAL,FAKE to compare.")] = None,
-    json: Annotated[Path | None, typer.Option(help="Write the report as JSON.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write a line for each clip and row.")] = None,
-    figures: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+    rows: Annotated[
+        Any,
+        typer.Option(
+            parser=commas,
+            metavar="A,B,...",
+            help="Some of still (static photo), wrong_sound (mismatched audio) and model. Default: all.",
+        ),
+    ] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="A CSV of videos to compare, one line REAL,FAKE for each pair.")
+    ] = None,
+    json: Annotated[Path | None, typer.Option(help="Write the report to this JSON file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write one line for each clip and row to this CSV file.")] = None,
+    figures: Annotated[Path | None, typer.Option(help="Write figures to this folder.")] = None,
     ablation: Annotated[
-        list[Path] | None, typer.Option(help="Another generator for the pictures' ablation strips. Repeat for more.")
+        list[Path] | None,
+        typer.Option(help="Another generator's .safetensors file for the ablation strips of --figures; repeatable."),
     ] = None,
     device: DEVICE = "auto",
-    seed: Annotated[int, typer.Option(min=0, help="Of wrong sounds, random identities and intervals.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Clips scored at a time; 0 is one for each core.")] = 0,
+    seed: Annotated[int, seed_option("Seed of mismatched audio, random identity frames, mi and intervals.")] = 0,
+    workers: Annotated[
+        int, typer.Option(min=0, help="Number of clips scored at the same time. 0: one for each CPU core.")
+    ] = 0,
     quiet: QUIET = False,
 ) -> None:
-    """Measure a generator on a data set, beside a still photo and the wrong sound; or compare two videos."""
+    """Measure a generator on a data set, with a static photo and mismatched audio as baselines, or compare videos."""
     if videos and len(videos) != 2:
-        raise typer.BadParameter(f"{len(videos)} video given; give two, or none and --data.", param_hint="REAL FAKE")
-    from talkface.evaluate import EvalConfig
+        raise typer.BadParameter(
+            f"expected two videos, a real and a generated one, but got {len(videos)}.", param_hint="REAL FAKE"
+        )
+    if videos and pairs:
+        raise TalkfaceError("Two videos and --pairs were given.", "Give only one of them.")
+    from talkface.evaluate import DatasetEval, PairEval, PairListEval
     from talkface.evaluate import evaluate as run
 
-    real, fake = videos or (None, None)
-    config = EvalConfig(
-        data=data,
-        split=split,
-        metrics=metrics,
-        weights=weights,
-        estimator=estimator,
-        syncnet=syncnet,
-        identity=identity,
-        limit=limit,
-        **({} if rows is None else {"rows": rows}),
-        real=real,
-        fake=fake,
-        pairs=pairs,
-        json=json,
-        csv=csv,
-        figures=figures,
-        ablation=tuple(ablation or ()),
-        device=device,
-        seed=seed,
-        workers=workers,
-    )
+    shared: dict[str, Any] = {
+        "metrics": metrics,
+        "estimator": estimator,
+        "syncnet": syncnet,
+        "device": device,
+        "seed": seed,
+        "json": json,
+        "csv": csv,
+        "figures": figures,
+    }
+    config: DatasetEval | PairEval | PairListEval
+    if videos:
+        config = PairEval(real=videos[0], fake=videos[1], **shared)
+    elif pairs:
+        config = PairListEval(pairs=pairs, **shared)
+    else:
+        chosen = {} if rows is None else {"rows": rows}
+        config = DatasetEval(
+            data=data,
+            split=split,
+            weights=weights,
+            identity=identity,
+            limit=limit,
+            ablation=tuple(ablation or ()),
+            workers=workers,
+            **chosen,
+            **shared,
+        )
     with console.progress("Scoring", quiet=quiet) as on_step:
         report = run(config, on_step, lambda note: console.say(note, quiet=quiet))
     console.show_table(report.table())

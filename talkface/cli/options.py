@@ -1,4 +1,4 @@
-"""Options that several commands share, and values that are more than one word or number."""
+"""Options that several commands share, and parsers of values that consist of several parts."""
 
 from __future__ import annotations
 
@@ -6,34 +6,55 @@ from typing import Annotated, Any
 
 import typer
 
-QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show errors alone.")]
-_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")]
+from talkface.config import SEED_LIMIT
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")]
+DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or mps; cuda:1 is the second GPU.")]
 
 
-def box_of(text: str) -> tuple[float, ...]:
-    """x,y,w,h as four numbers."""
+def seed_option(help_text: str) -> Any:
+    """Return the option --seed: a whole number from 0 to 2^63 - 1."""
+    return typer.Option("--seed", min=0, callback=_check_seed, help=help_text)
+
+
+def _check_seed(seed: int) -> int:
+    if seed >= SEED_LIMIT:
+        raise typer.BadParameter(f"{seed} is not a valid seed: expected a number from 0 to 2^63 - 1.")
+    return seed
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """Parse x,y,w,h as four numbers.
+
+    Raises:
+        typer.BadParameter: the text is something else.
+    """
     try:
-        numbers = tuple(float(part) for part in text.split(","))
+        x, y, width, height = (float(part) for part in text.split(","))
     except ValueError:
-        numbers = ()
-    if len(numbers) != 4:
-        raise typer.BadParameter(f"{text!r} is not four numbers x,y,w,h, as in 120,80,300,300.")
-    return numbers
+        raise typer.BadParameter(f"{text!r} is not four numbers x,y,w,h, as in 120,80,300,300.") from None
+    return x, y, width, height
 
 
 def commas(text: str) -> tuple[str, ...]:
-    """a,b,c as three words."""
+    """Split a,b,c at its commas; spaces around the parts are removed."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def assigned(text: str, flag: str, known: dict[str, Any]) -> dict[str, Any]:
-    """NAME=VALUE as {name: value}, of the type that the known value of that name has."""
+    """Parse NAME=VALUE as {name: value}; the value gets the type of the known value with that name.
+
+    Raises:
+        typer.BadParameter: the name is unknown, or the value cannot be converted to the type.
+    """
     name, _, value = text.partition("=")
     if name not in known:
-        raise typer.BadParameter(f"{name!r} is none of {', '.join(known)}.", param_hint=flag)
+        raise typer.BadParameter(f"{name!r} is not a valid name: expected one of {', '.join(known)}.", param_hint=flag)
     kind = type(known[name])
     try:
-        return {name: _TRUTH[value.lower()] if kind is bool else kind(value)}
+        return {name: _BOOLEANS[value.lower()] if kind is bool else kind(value)}
     except (KeyError, ValueError):
-        raise typer.BadParameter(f"{text!r}: {value!r} is no {kind.__name__}.", param_hint=flag) from None
+        raise typer.BadParameter(
+            f"{text!r}: {value!r} is not a valid value: expected {kind.__name__}.", param_hint=flag
+        ) from None

@@ -8,67 +8,92 @@ from typing import Annotated, Any, Literal
 import typer
 
 from talkface import console
-from talkface.cli.options import DEVICE, QUIET, box_of
+from talkface.cli.options import DEVICE, QUIET, parse_box, seed_option
+from talkface.render_options import RenderOptions
 
 
 def render(
+    context: typer.Context,
     photo: Annotated[
         Path, typer.Argument(metavar="PHOTO", help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...")
     ],
-    speech: Annotated[Path, typer.Argument(metavar="SPEECH", help="A recording, or a video whose sound is taken.")],
+    speech: Annotated[
+        Path,
+        typer.Argument(metavar="SPEECH", help="A recording, or a video with sound; - is standard input."),
+    ],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The video. Default: PHOTO_SPEECH.mp4 in this folder.")
+        Path | None, typer.Option("--out", "-o", help="The video. Default: PHOTO_SPEECH.mp4 in the current folder.")
     ] = None,
-    fps: Annotated[str, typer.Option(help="Frames per second, such as 25, 29.97 or 30000/1001.")] = "25",
-    crf: Annotated[int, typer.Option(help="Quality of the video, 0 (lossless) to 51.")] = 18,
-    crop: Annotated[bool, typer.Option("--crop", help="The 256x256 face alone, not the full photo.")] = False,
-    max_size: Annotated[int, typer.Option(help="Pixels of the video's long side, at most.")] = 1280,
+    fps: Annotated[str, typer.Option(help="Frames per second, such as 25, 29.97 or 30000/1001.")] = str(
+        RenderOptions.fps
+    ),
+    crf: Annotated[
+        int, typer.Option(help="Quality of the video, from 0 (lossless) to 51 (worst).")
+    ] = RenderOptions.crf,
+    crop: Annotated[
+        bool, typer.Option("--crop", help="Render the aligned 256x256 face alone instead of the full photo.")
+    ] = RenderOptions.crop,
+    max_size: Annotated[
+        int, typer.Option(help="Maximum of the video's longer side in pixels.")
+    ] = RenderOptions.max_size,
     face: Annotated[
-        int | None, typer.Option(help="Which face, from left to right, the first being 1. Default: the largest.")
-    ] = None,
+        int | None, typer.Option(help="Which face, counted from 1 from left to right. Default: the largest.")
+    ] = RenderOptions.face,
     box: Annotated[
-        Any, typer.Option(parser=box_of, metavar="X,Y,W,H", help="Where the face is, in pixels, if it is not found.")
-    ] = None,
+        Any, typer.Option(parser=parse_box, metavar="X,Y,W,H", help="Where the face is, in pixels, if it is not found.")
+    ] = RenderOptions.box,
     landmarks: Annotated[
-        Literal["mesh", "fan"], typer.Option(help="What finds the points of the face; fan needs talkface\\[fan].")
+        Literal["mesh", "fan"], typer.Option(help="Detector of facial landmarks; fan needs talkface\\[fan].")
     ] = "mesh",
+    track: Annotated[
+        int | None,
+        typer.Option(help="Which audio track of SPEECH, counted from 1. Default: the track that players choose."),
+    ] = RenderOptions.track,
     weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
-    device: DEVICE = "auto",
-    mark: Annotated[bool, typer.Option(help="Say in the video's metadata that it is synthetic.")] = True,
-    json: Annotated[Path | None, typer.Option(help="Write what was done: hashes, versions, times.")] = None,
+    device: DEVICE = RenderOptions.device,
+    mark: Annotated[
+        bool, typer.Option(help="Whether the video's metadata say that it is synthetic.")
+    ] = RenderOptions.mark,
+    json: Annotated[
+        Path | None, typer.Option(help="Write a description of the result: hashes, versions, options, times.")
+    ] = None,
     expression: Annotated[
-        float, typer.Option(help="How far the lips move; 1, which eval measures, is less than life.")
-    ] = 1.2,
-    seed: Annotated[int, typer.Option(help="For generators that draw random numbers.")] = 0,
+        float, typer.Option(help="Factor on the movement of the lips; 1 is what eval measures.")
+    ] = RenderOptions.expression,
+    seed: Annotated[
+        int, seed_option("Seed for generators that draw random numbers; the bundled one draws none.")
+    ] = RenderOptions.seed,
     quiet: QUIET = False,
 ) -> None:
     """Write an mp4 in which the face of PHOTO says what is in SPEECH.
 
     An existing video of that name is replaced when the new one is complete. Names that begin with a dash go after --.
     """
-    from talkface.rendering import render as make
+    if context.args:
+        name = context.args[0]
+        context.fail(f"Got an unexpected argument {name}. The video is named with -o: -o {name}")
+    from talkface.rendering import render as render_video
 
+    options = RenderOptions(
+        fps=fps,
+        crf=crf,
+        crop=crop,
+        max_size=max_size,
+        face=face,
+        box=box,
+        landmarks=landmarks,
+        track=track,
+        weights=weights,
+        device=device,
+        mark=mark,
+        json=json,
+        expression=expression,
+        seed=seed,
+    )
     with console.progress("Rendering", quiet=quiet) as on_step:
-        report = make(
-            photo,
-            speech,
-            out,
-            fps=fps,
-            crf=crf,
-            crop=crop,
-            max_size=max_size,
-            face=face,
-            box=box,
-            landmarks=landmarks,
-            weights=weights,
-            device=device,
-            mark=mark,
-            json=json,
-            expression=expression,
-            seed=seed,
-            on_step=on_step,
-            on_note=lambda note: console.say(note, quiet=quiet),
+        report = render_video(
+            photo, speech, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
         )
     size = f"{report.width}x{report.height}"
-    speed = f"{report.frames_per_second:.1f} frames/s, {report.seconds['total']:.1f} s in all"
+    speed = f"{report.frames_per_second:.1f} frames/s, {report.seconds['total']:.1f} s in total"
     console.say(f"{report.out}: {report.frames} frames, {size}, {speed}", quiet=quiet)

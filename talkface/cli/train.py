@@ -10,65 +10,91 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from talkface import console
-from talkface.cli.options import DEVICE, QUIET, assigned, commas
+from talkface.cli.options import DEVICE, QUIET, assigned, commas, seed_option
 
 if TYPE_CHECKING:
     from talkface.train.presets import TrainConfig
 
 
+STAGES = Annotated[
+    Any,
+    typer.Option(
+        "--stages",
+        parser=commas,
+        metavar="A,B,...",
+        help="Train only these stages of the preset: some of visemes, sound, lips, full. Default: all of its stages.",
+    ),
+]
+LESSONS = Annotated[
+    Any, typer.Option("--lessons", parser=commas, metavar="A,B,...", hidden=True, help="Older name of --stages.")
+]
+SETTINGS = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Override a setting of the preset, of its generator or of a stage, such as lip_weight=5, "
+        "generator.audio_context=0 or full.steps=9000. An unknown name lists the valid ones. Can be repeated.",
+    ),
+]
+INIT = Annotated[Path | None, typer.Option(help="Initial weights: a .safetensors file of a generator.")]
+WORKERS = Annotated[int, typer.Option(help="Number of threads that decode frames.")]
+
+
 def train(
     data: Annotated[
-        Any, typer.Option(parser=commas, metavar="A,B,...", help="Preprocessed data sets: their names or folders.")
+        Any, typer.Option(parser=commas, metavar="A,B,...", help="Names or folders of preprocessed data sets.")
     ],
     preset: Annotated[
-        str, typer.Option(help="small (the bundled weights'), paper, tiny; or a row of the ablation, such as mine-js.")
+        str,
+        typer.Option(
+            help="small (recipe of the bundled weights), paper, tiny, or a row of the ablation such as mine-js."
+        ),
     ] = "small",
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The run's folder. Default: runs/PRESET-DATA.")
+        Path | None, typer.Option("--out", "-o", help="Folder of the run. Default: runs/PRESET-DATA.")
     ] = None,
-    lessons: Annotated[
-        Any,
-        typer.Option(
-            parser=commas, metavar="A,B,...", help="Of the preset's visemes, sound, lips, full. Default: all it has."
-        ),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE",
-            help="A setting of the preset, such as lip_weight=5, generator.audio_context=0 or full.steps=9000. "
-            "Repeat for more.",
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Which split to learn from.")] = "train",
-    seed: Annotated[int, typer.Option(min=0, help="Of initial weights, batches and distortions.")] = 0,
-    steps_scale: Annotated[float, typer.Option(help="So many times the preset's steps: 0.1 for a tenth.")] = 1.0,
-    minutes: Annotated[float | None, typer.Option(help="Stop, with a checkpoint, after so long.")] = None,
-    init: Annotated[Path | None, typer.Option(help="A generator's .safetensors to start from.")] = None,
+    stages: STAGES = None,
+    lessons: LESSONS = None,
+    set_: SETTINGS = None,
+    split: Annotated[str, typer.Option(help="Split of the data sets to train on.")] = "train",
+    seed: Annotated[int, seed_option("Seed of the initial weights, the batches and the augmentation.")] = 0,
+    steps_scale: Annotated[
+        float, typer.Option(help="Multiplies the steps of all stages: 0.1 trains for a tenth of the steps.")
+    ] = 1.0,
+    minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes and write a checkpoint.")] = None,
+    init: INIT = None,
     device: DEVICE = "auto",
-    workers: Annotated[int, typer.Option(help="Threads that decode frames.")] = 2,
+    workers: WORKERS = 2,
     in_memory: Annotated[
-        Literal["auto", "yes", "no"], typer.Option(help="Keep all pictures on the device; auto: on a GPU with room.")
+        Literal["auto", "yes", "no"],
+        typer.Option(
+            help="Keep all decoded frames in the memory of the device; auto does so on a GPU with enough memory."
+        ),
     ] = "auto",
-    compile: Annotated[bool, typer.Option("--compile", help="torch.compile: pays in long runs on a GPU.")] = False,
-    checkpoint_minutes: Annotated[float, typer.Option(help="Between two checkpoints.")] = 4.0,
-    checkpoint_steps: Annotated[int | None, typer.Option(help="A checkpoint every so many steps besides.")] = None,
-    keep: Annotated[int, typer.Option(help="How many checkpoints to keep.")] = 3,
-    sample_steps: Annotated[int, typer.Option(help="Between two pictures of samples.")] = 500,
-    log_steps: Annotated[int, typer.Option(help="Between two lines of the log.")] = 20,
+    compile: Annotated[
+        bool, typer.Option("--compile", help="Use torch.compile, which makes long runs on a GPU faster.")
+    ] = False,
+    checkpoint_minutes: Annotated[float, typer.Option(help="Minutes between two checkpoints.")] = 4.0,
+    checkpoint_steps: Annotated[
+        int | None, typer.Option(help="Steps between two further checkpoints. Default: none.")
+    ] = None,
+    keep: Annotated[int, typer.Option(help="Number of newest checkpoints to keep.")] = 3,
+    sample_steps: Annotated[int, typer.Option(help="Steps between two sample pictures.")] = 500,
+    log_steps: Annotated[int, typer.Option(help="Steps between two lines of the log.")] = 20,
     quiet: QUIET = False,
 ) -> None:
-    """Train the networks of the paper, or an ablation of them.
+    """Train the networks of the paper, or one of the paper's ablations.
 
-    To resume, run the same command again. On several GPUs: torchrun --nproc-per-node N -m talkface train ...
+    To resume, run the same command again. For several GPUs: torchrun --nproc-per-node N -m talkface train ...
     """
     from talkface.train import TrainOptions
     from talkface.train import train as run
     from talkface.train.presets import preset as named
     from talkface.train.presets import scaled
 
-    config = scaled(configured(named(preset), lessons, [f"seed={seed}", *(set_ or [])]), steps_scale)
+    stages = stages if stages is not None else lessons
+    config = scaled(configured(named(preset), stages, [f"seed={seed}", *(set_ or [])]), steps_scale)
     options = TrainOptions(
         data=data,
         out=out or Path("runs") / "-".join([preset, *(Path(name).name for name in data)]),
@@ -85,21 +111,30 @@ def train(
         compile=compile,
         init=init,
     )
-    quiet = quiet or os.environ.get("RANK", "0") != "0"  # of several processes one speaks
+    quiet = quiet or os.environ.get("RANK", "0") != "0"  # only one of several processes prints
     with console.training(quiet=quiet) as on_step:
         report = run(options, config, on_step)
-    state = "finished" if report.finished else "stopped; run the same command again to go on"
+    state = "finished" if report.finished else "stopped; to resume, run the same command again"
     console.say(f"{report.generator}: step {report.step} of {report.total}, {state}", quiet=quiet)
 
 
-def configured(config: TrainConfig, lessons: tuple[str, ...] | None, settings: list[str]) -> TrainConfig:
-    """The preset with the lessons asked for, and with settings of its own, of its generator's or of a lesson's."""
-    if lessons is not None:
+def configured(config: TrainConfig, stages: tuple[str, ...] | None, settings: list[str]) -> TrainConfig:
+    """A preset with some of its stages and with changed settings.
+
+    Args:
+        config: the preset.
+        stages: names of the stages to keep; None keeps all.
+        settings: NAME=VALUE, where NAME is a field of the preset, generator.FIELD or STAGE.FIELD.
+    """
+    if stages is not None:
         offered = [stage.lesson for stage in config.stages]
-        unknown = [lesson for lesson in lessons if lesson not in offered]
-        if unknown or not lessons:
-            raise typer.BadParameter(f"{', '.join(unknown)!r} is none of {', '.join(offered)}.", param_hint="--lessons")
-        config = replace(config, stages=tuple(stage for stage in config.stages if stage.lesson in lessons))
+        unknown = ", ".join(name for name in stages if name not in offered)
+        if unknown or not stages:
+            raise typer.BadParameter(
+                f"{unknown!r} is not a stage of this preset: expected some of {', '.join(offered)}.",
+                param_hint="--stages",
+            )
+        config = replace(config, stages=tuple(stage for stage in config.stages if stage.lesson in stages))
     for setting in settings:
         owner, _, _ = setting.partition("=")[0].rpartition(".")
         config = _with(config, owner, setting.removeprefix(f"{owner}."))
@@ -107,7 +142,13 @@ def configured(config: TrainConfig, lessons: tuple[str, ...] | None, settings: l
 
 
 def _with(config: TrainConfig, owner: str, assignment: str) -> TrainConfig:
-    """One setting changed: the configuration's own, the generator's, or a lesson's."""
+    """`config` with one changed field.
+
+    Args:
+        config: the configuration.
+        owner: "" for a field of `config` itself, "generator", or the name of a stage.
+        assignment: FIELD=VALUE.
+    """
     if not owner:
         return replace(config, **assigned(assignment, "--set", _plain(config)))
     if owner == "generator":
@@ -115,13 +156,15 @@ def _with(config: TrainConfig, owner: str, assignment: str) -> TrainConfig:
         return replace(config, generator=shape)
     owners = [stage.lesson for stage in config.stages]
     if owner not in owners:
-        raise typer.BadParameter(f"{owner!r} is none of generator, {', '.join(owners)}.", param_hint="--set")
+        raise typer.BadParameter(
+            f"{owner!r} has no settings: expected one of generator, {', '.join(owners)}.", param_hint="--set"
+        )
     stage = config.stages[owners.index(owner)]
     changed = replace(stage, **assigned(assignment, "--set", _plain(stage)))
     return replace(config, stages=tuple(changed if one is stage else one for one in config.stages))
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """The fields that are one word or number."""
+    """The fields of a configuration that are a number, a truth value or a word."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
     return {name: value for name, value in values.items() if isinstance(value, int | float | str)}

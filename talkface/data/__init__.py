@@ -1,1 +1,1 @@
-"""Clips on disk: the packed format, its reader, and the layouts of LRW, GRID and plain folders."""
+"""Data sets on disk: the clip format and its reader, training batches, and the layouts of LRW, GRID and folders."""

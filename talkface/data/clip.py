@@ -1,15 +1,16 @@
-"""One training clip: what it holds, and how it is laid out as members of a tar shard.
+"""One training clip: its contents, and how they are stored as members of a tar shard.
 
-A clip NAME is the members NAME.json (who, where from, quality), NAME.npz (arrays), NAME.wav (sound, 16-bit PCM; absent
-where the source has no sound) and NAME.000.jpg, NAME.001.jpg ... (frames), in this order: one sample in WebDataset's
-sense. The sound is PCM and not FLAC because Python reads it without a library: 1.3 KB per frame. Frames are JPEG,
-quality 90, no chroma subsampling. Measured on 407 frames of faces (KB per frame, PSNR in dB, decode in ms on one core):
+A clip NAME is one WebDataset sample. Its members are, in this order: NAME.json (name, source and quality figures),
+NAME.npz (arrays), NAME.wav (sound, 16-bit PCM; absent if the source has no sound) and NAME.000.jpg, NAME.001.jpg ...
+(frames). The sound is PCM instead of FLAC, because Python reads PCM without a library; it takes 1.3 KB per frame. The
+frames are JPEG of quality 90 without chroma subsampling. The alternatives, measured on 407 frames of faces (KB per
+frame, PSNR in dB, decoding time in ms on one core):
 
-    JPEG 90 4:4:4  13.9  45.3  0.48   chosen: random access, decodes anywhere, keeps the lips' colour edge
+    JPEG 90 4:4:4  13.9  45.3  0.48   chosen: random access, decodes everywhere, keeps the colour edge of the lips
     JPEG 95 4:2:0  15.5  44.6  0.39   larger and still worse
     JPEG 95 4:4:4  20.1  47.1  0.45
-    WebP 95         9.6  43.7  0.72   and 5.3 ms to encode, a sixth of the whole budget per frame
-    H.264 crf 10    2.8  42.2  1.21   smallest by far, but needs ffmpeg to read and a process per clip
+    WebP 95         9.6  43.7  0.72   takes 5.3 ms to encode, a sixth of the time budget of a frame
+    H.264 crf 10    2.8  42.2  1.21   the smallest, but reading it needs ffmpeg and one process per clip
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import cv2
 import numpy as np
 
 from talkface.config import FPS, SOUND_RATE, STEPS_PER_SECOND
+from talkface.errors import TalkfaceError
 from talkface.media.windows import mfcc_windows
 
 JPEG_QUALITY = 90
@@ -33,68 +35,68 @@ FACTS = ("name", "dataset", "split", "speaker", "source", "fps", "lead_steps", "
 
 @dataclass
 class Clip:
-    """A talking face of T frames with its sound, aligned to 256 px."""
+    """A video of a talking face, T frames aligned to 256 x 256 px, with its sound."""
 
     name: str
-    """Unique in its data set: the source's path without suffix, as in "SPK00/train/SPK00_00001"."""
+    """Unique in its data set: the path of the source without suffix, for example "SPK00/train/SPK00_00001"."""
 
     dataset: str
     split: str
     """train, val or test."""
 
     speaker: str
-    """Who speaks, "" where the data set does not say."""
+    """The person who speaks; "" if unknown."""
 
     source: str
-    """Path of the video below the folder that was preprocessed."""
+    """Path of the video, relative to the folder that was preprocessed."""
 
     lips: np.ndarray
-    """float32 (T, 40, 2), aligned px: outer then inner ring of the mesh (talkface.face.landmarks.LIPS)."""
+    """float32 (T, 40, 2), aligned px: outer and then inner lip contour of the mesh (talkface.face.landmarks.LIPS)."""
 
     points68: np.ndarray
-    """float32 (T, 68, 2), aligned px, in the 68-point scheme."""
+    """float32 (T, 68, 2), aligned px: landmarks in the 68-point scheme."""
 
     eyes: np.ndarray
     """float32 (T, 2, 2), aligned px: the two eye centres."""
 
     transforms: np.ndarray
-    """float64 (T, 2, 3): source picture px -> aligned px."""
+    """float64 (T, 2, 3): affine transforms from px of the source to aligned px."""
 
     mfcc_steps: np.ndarray
-    """float32 (steps, 13): MFCC every 10 ms, not yet cut into windows; the first frame begins at step `lead_steps`."""
+    """float32 (steps, 13): MFCC every 10 ms, not yet cut into windows. Step `lead_steps` is the start of frame 0."""
 
     encoded: list[bytes] = field(repr=False)
-    """T JPEG pictures."""
+    """T JPEG files, one for each frame."""
 
     fps: float = float(FPS)
 
     lead_steps: int = 0
-    """Steps of sound before the first frame: 0, but where the clip is a piece of a longer video."""
+    """Steps of sound before the first frame: 0 unless the clip is a piece of a longer video."""
 
     av_offset: float = 0.0
-    """Seconds by which the sound lags the picture; `mfcc` makes up for it."""
+    """Seconds by which the sound lags behind the picture. `mfcc` corrects it."""
 
     sound: bytes = field(default=b"", repr=False)
-    """WAV file of the sound, 16 kHz mono; it begins `sound_lead` seconds before the first frame. Empty for a clip
-    without sound, and for clips of format 1."""
+    """The sound as a WAV file, 16 kHz mono, which begins `sound_lead` seconds before the first frame. Empty for a clip
+    without sound and for a clip of format 1."""
 
     sound_lead: float = 0.0
     """Seconds of `sound` before the first frame."""
 
     quality: dict = field(default_factory=dict)
-    """Figures behind the decision to keep the clip, as in manifest.jsonl."""
+    """The figures that decided whether to keep the clip, as in manifest.jsonl."""
 
     def __len__(self) -> int:
         return len(self.encoded)
 
     @property
     def mfcc(self) -> np.ndarray:
-        """float32 (T, 20, 13): one window of sound for each frame, in step with the picture."""
+        """float32 (T, 20, 13): the MFCC window of each frame, synchronous with the picture."""
         return mfcc_windows(self.mfcc_steps, len(self), self.fps, self.av_offset + self.lead_steps / STEPS_PER_SECOND)
 
     @property
     def waveform(self) -> np.ndarray:
-        """float32 (samples,) in [-1, 1] at 16 kHz, from `sound_lead` s before the first frame; empty if silent."""
+        """float32 (samples,) in [-1, 1] at 16 kHz, from `sound_lead` s before the first frame; empty without sound."""
         return decode_sound(self.sound) if self.sound else np.zeros(0, np.float32)
 
     def frame(self, i: int) -> np.ndarray:
@@ -102,7 +104,7 @@ class Clip:
         return decode_frame(self.encoded[i])
 
     def frames(self) -> Iterator[np.ndarray]:
-        """Every frame in order, decoded when it is asked for."""
+        """All frames in order, decoded one at a time."""
         return map(decode_frame, self.encoded)
 
 
@@ -114,12 +116,19 @@ def encode_frame(rgb: np.ndarray) -> bytes:
 
 
 def decode_frame(data: bytes) -> np.ndarray:
-    """The picture of `encode_frame`, uint8 RGB (256, 256, 3)."""
-    return cv2.cvtColor(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+    """The picture that `encode_frame` compressed, uint8 RGB (256, 256, 3).
+
+    Raises:
+        TalkfaceError: the data are not a picture.
+    """
+    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if bgr is None:
+        raise TalkfaceError("A frame of a clip is not a valid JPEG file.", "Copy or preprocess the data set again.")
+    return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
 def encode_sound(waveform: np.ndarray) -> bytes:
-    """float32 (samples,) in [-1, 1] at 16 kHz as a WAV file of 16-bit samples; louder samples are clipped."""
+    """float32 (samples,) in [-1, 1] at 16 kHz as a WAV file of 16-bit samples; samples out of range are clipped."""
     file = io.BytesIO()
     with wave.open(file, "wb") as writer:
         writer.setnchannels(1)
@@ -130,13 +139,13 @@ def encode_sound(waveform: np.ndarray) -> bytes:
 
 
 def decode_sound(data: bytes) -> np.ndarray:
-    """The samples of `encode_sound`, float32 (samples,) in [-1, 1]."""
+    """The samples that `encode_sound` stored, float32 (samples,) in [-1, 1]."""
     with wave.open(io.BytesIO(data)) as reader:
         return np.frombuffer(reader.readframes(reader.getnframes()), "<i2").astype(np.float32) / 32767
 
 
 def pack(clip: Clip) -> list[tuple[str, bytes]]:
-    """The members of a clip in order: (suffix, content). The same clip gives the same bytes."""
+    """The members of a clip, in order, as (suffix, content). The same clip always gives the same bytes."""
     facts = {name: getattr(clip, name) for name in FACTS}
     arrays = io.BytesIO()
     np.savez(arrays, **{name: getattr(clip, name) for name in ARRAYS})
@@ -146,8 +155,19 @@ def pack(clip: Clip) -> list[tuple[str, bytes]]:
     return members + [(f"{i:03d}.jpg", data) for i, data in enumerate(clip.encoded)]
 
 
+def unpack_arrays(data: bytes) -> dict[str, np.ndarray]:
+    """The arrays of a clip by name, from its .npz member."""
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in ARRAYS}
+
+
 def unpack(members: list[bytes], av_offset: float = 0.0) -> Clip:
-    """The clip whose members these are, in the order of `pack`."""
+    """The clip that `pack` turned into these members.
+
+    Args:
+        members: contents in the order of `pack`; clips of format 1 have no WAV member.
+        av_offset: seconds by which the sound lags behind the picture.
+    """
     facts = json.loads(members[0])
     with np.load(io.BytesIO(members[1]), allow_pickle=False) as arrays:
         values = {name: arrays[name] for name in ARRAYS}

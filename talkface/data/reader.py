@@ -1,4 +1,4 @@
-"""Reading preprocessed clips. Needs numpy and OpenCV alone: no librosa, no ffmpeg, no face model."""
+"""Reading preprocessed clips. This needs only numpy and OpenCV: no librosa, ffmpeg or face model."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from talkface.config import SPLITS, data_root
-from talkface.data.clip import Clip, unpack
-from talkface.data.shards import DATASET, FORMAT, INDEX, read_lines, read_members, shard_indexes
+from talkface.data.clip import Clip, decode_frame, unpack, unpack_arrays
+from talkface.data.shards import DATASET, FORMAT, INDEX, read_lines, read_members, read_some_members, shard_indexes
 from talkface.errors import TalkfaceError
 
 WHERE_TO_GET = {
@@ -20,9 +20,9 @@ WHERE_TO_GET = {
 
 
 class ClipDataset:
-    """The clips of a data set, in a fixed order. `dataset[i]` reads one clip from disk: one seek, one read.
+    """The clips of a data set, in a fixed order. `dataset[i]` reads one clip from disk with one seek and one read.
 
-    Holds no open files, so it can be handed to the workers of a DataLoader.
+    It holds no open file, so it can be passed to worker processes, for example those of a DataLoader.
 
     Args:
         root: the folder that `talkface preprocess` wrote.
@@ -43,6 +43,21 @@ class ClipDataset:
     def __iter__(self) -> Iterator[Clip]:
         return (self[i] for i in range(len(self)))
 
+    def arrays(self, i: int) -> dict[str, np.ndarray]:
+        """The arrays of clip i by name (lips, points68, ...), without its frames and sound."""
+        return unpack_arrays(read_some_members(self.root, self._lines[i], [1])[0])
+
+    def frames(self, i: int, numbers: list[int]) -> list[np.ndarray]:
+        """Some frames of clip i, uint8 RGB (256, 256, 3), without reading the others."""
+        line = self._lines[i]
+        first = len(line["data"]) - line["frames"]
+        return [decode_frame(data) for data in read_some_members(self.root, line, [first + n for n in numbers])]
+
+    @property
+    def has_sound(self) -> list[bool]:
+        """Whether each clip keeps its sound."""
+        return [line.get("sound", False) for line in self._lines]
+
     @property
     def names(self) -> list[str]:
         """The name of each clip."""
@@ -50,21 +65,21 @@ class ClipDataset:
 
     @property
     def clip_speakers(self) -> list[str]:
-        """The speaker of each clip, "" where unknown."""
+        """The speaker of each clip; "" if unknown."""
         return [line["speaker"] for line in self._lines]
 
     @property
     def speakers(self) -> list[str]:
-        """All speakers, sorted, each once."""
+        """All speakers, sorted, each of them once."""
         return sorted(set(self.clip_speakers))
 
     @property
     def lengths(self) -> list[int]:
-        """The number of frames of each clip, known without reading it."""
+        """The number of frames of each clip, from the index: no clip is read."""
         return [line["frames"] for line in self._lines]
 
     def select(self, indices: list[int]) -> ClipDataset:
-        """A data set of these clips alone, in this order."""
+        """A data set with only these clips, in this order."""
         return ClipDataset(self.root, [self._lines[i] for i in indices])
 
 
@@ -72,17 +87,17 @@ def open_dataset(name_or_dir: str | Path, split: str | None = None) -> ClipDatas
     """Open a preprocessed data set.
 
     Args:
-        name_or_dir: a name, looked up below $TALKFACE_DATA (default ./data), or the folder itself.
+        name_or_dir: a name, which is searched for in $TALKFACE_DATA (default ./data), or the folder itself.
         split: train, val or test; None for all.
 
     Raises:
-        TalkfaceError: there is no such data set, it is unfinished, or the split is empty.
+        TalkfaceError: there is no such data set, its preprocessing has not finished, or the split is empty.
     """
     root = _find(name_or_dir)
     facts = json.loads((root / DATASET).read_text(encoding="utf-8"))
     if facts["format"] > FORMAT:
         raise TalkfaceError(
-            f"{root} was written by a newer talkface (clip format {facts['format']}; this one reads up to {FORMAT}).",
+            f"{root} was written by a newer talkface (clip format {facts['format']}; this one reads 1 to {FORMAT}).",
             "Update talkface, or preprocess the data set again.",
         )
     lines = read_lines(root / INDEX)
@@ -93,13 +108,13 @@ def open_dataset(name_or_dir: str | Path, split: str | None = None) -> ClipDatas
             f"{root} has no clips{f' of split {split!r}' if split else ''} (it has {counts}).",
             f"Run talkface preprocess with --split {split} on its videos."
             if split
-            else "See its manifest.jsonl for why.",
+            else "Its manifest.jsonl gives the reasons.",
         )
     return ClipDataset(root, chosen)
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
-    """At most `wanted` of the numbers below `count`, evenly spread, the first and the last among them."""
+    """At most `wanted` of the numbers below `count`, evenly spaced from the first to the last."""
     return np.linspace(0, count - 1, min(wanted, count)).round().astype(int).tolist()
 
 

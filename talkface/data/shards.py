@@ -1,14 +1,14 @@
-"""Shards on disk: WebDataset-style tar files, each with an index beside it that says where every clip lies.
+"""Shards on disk: tar files in the WebDataset format, each with an index that says where every clip lies.
 
-    <data set>/shards/train-00003.tar     the clips of one unit of work, members of a clip side by side
-    <data set>/shards/train-00003.jsonl   one line for each source video of the unit: where its clip lies, or why it was
-                                          skipped. Its appearance commits the shard: it is renamed into place last
-    <data set>/index.jsonl                the lines of all kept clips, sorted: what the reader reads
-    <data set>/dataset.json               format, name, counts, sound offset
+    <data set>/shards/train-00003.tar     the clips of one shard; the members of a clip are adjacent
+    <data set>/shards/train-00003.jsonl   one line for each source video: where its clip lies, or why it was skipped.
+                                          It is renamed into place last: a shard without this file is not finished
+    <data set>/index.jsonl                the lines of all kept clips, sorted: `open_dataset` reads this file
+    <data set>/dataset.json               format, name, counts, audio-video offset
 
-The format is plain tar (POSIX ustar/pax), so `webdataset`, `tar` and object stores read it as it is. It is written with
-Python's own tarfile: webdataset's ShardWriter tells no byte offsets, which seek-and-read needs, and stamps members with
-the time of day, while here the same clips must give the same bytes.
+The format is plain tar (POSIX ustar/pax), so `webdataset`, `tar` and object stores can read it. It is written with
+Python's tarfile module instead of webdataset's ShardWriter, because that one does not report the byte offsets, which
+random access needs, and stores the time of day, while here the same clips always give the same bytes.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import tarfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
+from typing import Any
 
 from talkface.data.clip import Clip, pack
 from talkface.errors import TalkfaceError
-from talkface.files import atomic_write, make_folder, os_errors_as_user_errors
+from talkface.files import atomic_write, make_folder, os_errors_as_user_errors, write_lines
 
 FORMAT = 2  # 2 adds the sound of each clip; format 1 is still read
 SHARDS = "shards"
@@ -30,14 +32,14 @@ DATASET = "dataset.json"
 
 
 class ShardWriter:
-    """Writes one shard and its index; both appear under their names only when it is left without an exception.
+    """Writes one shard and its index. Both files appear only if the `with` block ends without an exception.
 
     Args:
         root: folder of the data set.
-        stem: name of the shard without suffix, as in "train-00003".
+        stem: name of the shard without suffix, for example "train-00003".
 
     Raises:
-        TalkfaceError: it cannot be written there, as on a full disk.
+        TalkfaceError: the shard cannot be written there, for example because the disk is full.
     """
 
     def __init__(self, root: Path, stem: str) -> None:
@@ -48,7 +50,7 @@ class ShardWriter:
         with os_errors_as_user_errors(self.tar_path):
             for stale in folder.glob(f".{stem}.*.part*"):
                 stale.unlink(missing_ok=True)
-        self._lines: list[dict] = []
+        self._lines: list[dict[str, Any]] = []
 
     def __enter__(self) -> ShardWriter:
         with ExitStack() as stack:
@@ -58,8 +60,8 @@ class ShardWriter:
             self._stack = stack.pop_all()
         return self
 
-    def add(self, clip: Clip, **facts) -> None:
-        """Append a clip; `facts` go into its line of the index as they are."""
+    def add(self, clip: Clip, **facts: Any) -> None:
+        """Append a clip. `facts` are copied into its line of the index."""
         start, data = self._file.tell(), []
         for suffix, content in pack(clip):
             member = tarfile.TarInfo(f"{clip.name}.{suffix}")
@@ -79,49 +81,48 @@ class ShardWriter:
         about = {"name": clip.name, "split": clip.split, "speaker": clip.speaker, "source": clip.source}
         self._lines.append({**about, **facts, **where})
 
-    def skip(self, **facts) -> None:
-        """Note a source video that gave no clip."""
+    def skip(self, **facts: Any) -> None:
+        """Record a source video that gave no clip: `facts` become a line of the index."""
         self._lines.append(facts)
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stack.__exit__(kind, error, trace)
         if kind is None:
             write_lines(self.index_path, self._lines)
 
 
-def write_bytes(path: Path, data: bytes) -> None:
-    """Write a file so that readers see the old one or the new one, never a part.
-
-    Raises:
-        TalkfaceError: it cannot be written there, as on a full disk.
-    """
-    with atomic_write(path) as beside:
-        beside.write_bytes(data)
-
-
-def write_lines(path: Path, rows: Iterable[dict]) -> None:
-    """Write JSON lines atomically."""
-    write_bytes(path, "".join(json.dumps(row, sort_keys=True) + "\n" for row in rows).encode())
-
-
-def write_json(path: Path, facts: dict) -> None:
-    """Write one JSON object atomically."""
-    write_bytes(path, json.dumps(facts, indent=1).encode())
-
-
-def read_lines(path: Path) -> list[dict]:
-    """Read JSON lines."""
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read a file of JSON lines."""
     with path.open(encoding="utf-8") as file:
         return [json.loads(line) for line in file]
 
 
 def shard_indexes(root: Path) -> list[Path]:
-    """The indexes of all finished shards of a data set, sorted."""
+    """The index files of all finished shards of a data set, sorted."""
     return sorted(path for path in (Path(root) / SHARDS).glob("*.jsonl") if not path.name.startswith("."))
 
 
-def read_members(root: Path, line: dict) -> list[bytes]:
-    """The contents of a clip's members, read in one go.
+def read_some_members(root: Path, line: dict[str, Any], members: Iterable[int]) -> list[bytes]:
+    """The contents of some of a clip's members, one seek and one read each.
+
+    Args:
+        root: folder of the data set.
+        line: the clip's line of the index.
+        members: their positions among the clip's members, in the order of `talkface.data.clip.pack`.
+    """
+    found = []
+    with (root / line["shard"]).open("rb") as file:
+        for member in members:
+            start, size = line["data"][member]
+            file.seek(line["offset"] + start)
+            found.append(file.read(size))
+    return found
+
+
+def read_members(root: Path, line: dict[str, Any]) -> list[bytes]:
+    """The contents of a clip's members, with one seek and one read.
 
     Args:
         root: folder of the data set.
@@ -137,6 +138,6 @@ def read_members(root: Path, line: dict) -> list[bytes]:
     if len(block) < end:
         raise TalkfaceError(
             f"{root / line['shard']} ends at byte {line['offset'] + len(block)}, inside clip {line['name']}.",
-            "Copy the data set again, or delete the shard with its .jsonl and run talkface preprocess again.",
+            "Copy the data set again, or delete the shard and its .jsonl file and run talkface preprocess again.",
         )
     return [block[offset : offset + size] for offset, size in line["data"]]

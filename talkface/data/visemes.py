@@ -1,4 +1,4 @@
-"""Synthetic speech: MFCC steps with the mouth class of each, for the first lesson of the audio encoder."""
+"""Synthetic speech: MFCC steps with the viseme class of each, for the first training stage of the audio encoder."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from talkface.config import MFCC_STEPS, data_root
 from talkface.errors import TalkfaceError
 from talkface.files import atomic_write, make_folder
 
-# Class names, and the IPA symbols in each.
-# ruff: noqa: RUF001 (some of them look like Latin letters)
+# The name and the IPA symbols of each class.
+# ruff: noqa: RUF001 (some IPA symbols look like Latin letters)
 VISEMES = (
     ("p b m", "pbm"),
     ("f v", "fvɱ"),
@@ -35,10 +35,16 @@ FILE = "visemes.npz"
 
 
 def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> None:
-    """Writes the data set whole or not at all: steps (N, 13), labels (N,), steps of each utterance (M,).
+    """Write the data set atomically.
+
+    Args:
+        folder: of the data set; created if missing.
+        steps: (N, 13) MFCC of all utterances, one after the other.
+        labels: (N,) the class of each step, an index into VISEMES.
+        lengths: (M,) the number of steps of each utterance.
 
     Raises:
-        TalkfaceError: it cannot be written there, as on a full disk.
+        TalkfaceError: the data set cannot be written there, for example because the disk is full.
     """
     make_folder(folder)
     with atomic_write(folder / FILE) as beside:
@@ -46,14 +52,14 @@ def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: n
 
 
 class VisemeBatches:
-    """Random moments of the synthetic speech.
+    """Batches of random moments of the synthetic speech.
 
     Args:
-        folder: of the data set; None: $TALKFACE_DATA/visemes.
-        seed: of all draws.
+        folder: of the data set; None for $TALKFACE_DATA/visemes.
+        seed: of the random numbers.
 
     Raises:
-        TalkfaceError: the data set is missing.
+        TalkfaceError: the data set does not exist.
     """
 
     def __init__(self, folder: Path | None, seed: int) -> None:
@@ -61,7 +67,7 @@ class VisemeBatches:
         if not (folder / FILE).is_file():
             raise TalkfaceError(
                 f"There is no synthetic speech in {folder}.",
-                "Make it with `talkface visemes`, or train without it: --lessons sound,lips,full.",
+                "Make it with `talkface visemes`, or train without it: --stages sound,lips,full.",
             )
         with np.load(folder / FILE) as stored:
             self.steps = stored["steps"].astype(np.float32)
@@ -71,7 +77,7 @@ class VisemeBatches:
         self.seed = seed
 
     def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
-        """MFCC windows (B, 20, 13) and the class (B,) int64 sounding in their middle."""
+        """The batch of a training step: MFCC windows (B, 20, 13) and the class of their middle step, int64 (B,)."""
         random = np.random.default_rng((self.seed, 3, step))
         utterance = random.integers(len(self.lengths), size=size)
         start, length = self.start[utterance], self.lengths[utterance]

@@ -1,16 +1,24 @@
-"""`talkface eval`: the field's metrics on a data set's split, or on any two videos, with the baselines beside them.
+"""`talkface eval`: metrics of a generator on a split of a data set, or of generated videos against real ones.
 
-    report = evaluate(EvalConfig(data="grid", split="test"))
+    report = evaluate(DatasetEval(data="grid", split="test"))
     report.rows["model"]["lmd"], report.rows["still"]["lmd"]
 
-Rows: **model**, what the generator makes of one photo and the clip's speech; **still**, that photo repeated, which says
-what not moving scores; **wrong_sound**, the generator with another clip's speech, which says what the sound is worth;
-**paper**, the published figures where there are any. Every score is kept as sums over each clip, so that memory does
-not grow with frames, rows can be pooled, and an interval over clips is a resampling of sums.
+    evaluate(PairEval(real=Path("real.mp4"), fake=Path("fake.mp4")))
+    evaluate(PairListEval(pairs=Path("pairs.csv")))
+
+The table of a data set has these rows:
+
+    model         the generator with one photo and the speech of the clip
+    still         the static-photo baseline: the photo, repeated
+    wrong_sound   the mismatched-audio baseline: the generator with the speech of another clip
+    paper         the published figures, if there are any
+
+A score is computed from sums over clips, so memory does not grow with the number of frames, clips can be pooled, and
+an interval is computed by resampling the sums of the clips.
 """
 
-from talkface.evaluate.config import METRICS, EvalConfig
+from talkface.evaluate.config import METRICS, DatasetEval, PairEval, PairListEval
 from talkface.evaluate.report import Report
 from talkface.evaluate.run import evaluate
 
-__all__ = ["METRICS", "EvalConfig", "Report", "evaluate"]
+__all__ = ["METRICS", "DatasetEval", "PairEval", "PairListEval", "Report", "evaluate"]

@@ -1,57 +1,155 @@
-"""How the frames of each row of a data set's table are made."""
+"""The frames of each row of a data set's table.
+
+still         the static-photo baseline: the photo, repeated
+wrong_sound   the mismatched-audio baseline: the generator with the speech of another clip
+model         the generator with the speech of the clip
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import repeat
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from talkface.config import MFCC_STEPS
+from talkface.config import data_root
 from talkface.data.clip import Clip
-from talkface.evaluate.score import RowFrames
+from talkface.data.reader import ClipDataset, evenly_spaced, open_dataset
+from talkface.evaluate.score import ClipSound, RowFrames
 from talkface.face.landmarks import mouth_opening
-from talkface.metrics.sync import energy_of_mfcc
+from talkface.model.checkpoint import load_generator, weights_hash
 from talkface.model.generator import Generator
 from talkface.model.inference import AlignedFace, speak
 
 
-def mismatched_audio(speakers: list[str], seed: int) -> list[int]:
-    """For each clip another one whose speech it is given: never its own, of another speaker wherever possible.
-
-    Each clip gives its speech once. Clips are shuffled by the seed, laid out speaker by speaker, and turned round by
-    the size of the largest speaker's share; where that is more than half, some can only get their own speaker.
+class Conditions:
+    """Clips, and the frames that each row shows of them.
 
     Args:
-        speakers: of each clip.
-        seed: of the shuffle.
+        clips: the clips to score.
+        generators: by row name: "model" and, for ablation strips, more. Empty if only "still" is needed.
+        identity: which frame of a clip is the photo, as in `identity_frame`.
+        seed: seed of random identity frames and of mismatched audio.
+        device: where the generators are.
+    """
+
+    def __init__(
+        self,
+        clips: ClipDataset,
+        generators: Mapping[str, Generator],
+        identity: str = "first",
+        seed: int = 0,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.clips, self.generators = clips, generators
+        self.identity, self.seed, self.device = identity, seed, device
+        self.donors = mismatched_audio(clips.clip_speakers, seed)
+
+    def rows(self, number: int, clip: Clip, names: Iterable[str]) -> dict[str, RowFrames]:
+        """The rows of one clip, by name and in order.
+
+        Args:
+            number: index of the clip.
+            clip: the clip.
+            names: "still", "wrong_sound" and names of generators. "wrong_sound" is left out if there is no other clip.
+        """
+        face = identity_face(clip, self.identity, self.seed + number)
+        rows = {}
+        for name in names:
+            if name == "still":
+                rows[name] = RowFrames(repeat(face.face), static=True)
+            elif name != "wrong_sound":
+                rows[name] = RowFrames(self._generate(name, face, clip.mfcc))
+            elif self.donors[number] != number:
+                windows = tile_windows(self.clips[self.donors[number]].mfcc, len(clip))
+                rows[name] = RowFrames(self._generate("model", face, windows))
+        return rows
+
+    def _generate(self, name: str, face: AlignedFace, windows: np.ndarray) -> Iterator[np.ndarray]:
+        return (frame.face for frame in speak(self.generators[name], face, windows, self.device))
+
+
+def open_clips(
+    data: str | Path | None, split: str, limit: int | None, on_note: Callable[[str], None]
+) -> tuple[str, ClipDataset]:
+    """The name of a data set and its clips to score.
+
+    Args:
+        data: name or folder; None takes lrw, or grid if there is no lrw.
+        split: train, val or test.
+        limit: take only this many clips, evenly spaced over the split.
+        on_note: called with the choice that was made for `data` None.
+
+    Raises:
+        TalkfaceError: there is no such data set, or the split is empty.
+    """
+    if data is None:
+        present = [known for known in ("lrw", "grid") if (data_root() / known / "dataset.json").is_file()]
+        data = present[0] if present else "lrw"
+        on_note(f"--data is not given: {data}, split {split}.")
+    clips = open_dataset(data, split)
+    if limit is not None and limit < len(clips):
+        clips = clips.select(evenly_spaced(len(clips), limit))
+    return Path(data).resolve().name, clips
+
+
+def load_generators(files: Mapping[str, Path | None], device: torch.device) -> dict[str, Generator]:
+    """The generators in these files, by name; None is the bundled one.
+
+    Raises:
+        TalkfaceError: a file is missing or broken.
+    """
+    return {name: load_generator(file, device) for name, file in files.items()}
+
+
+def describe_weights(file: Path | None) -> str:
+    """Name and SHA-256 of a generator's weights; None is the bundled one."""
+    return f"{Path(file or 'generator.safetensors').name} sha256 {weights_hash(file)}"
+
+
+def clip_sound(clip: Clip) -> ClipSound:
+    """What metrics and figures need of the sound of a clip."""
+    return ClipSound(windows=clip.mfcc, mfcc=clip.mfcc_steps[clip.lead_steps :])
+
+
+def mismatched_audio(speakers: list[str], seed: int) -> list[int]:
+    """For each clip another clip whose speech it gets, of another speaker if possible.
+
+    The speech of each clip is used once. The clips are shuffled by the seed, sorted by speaker, and rotated by the
+    number of clips of the most frequent speaker. If that speaker has more than half of the clips, some of them get
+    speech of the same speaker.
+
+    Args:
+        speakers: the speaker of each clip.
+        seed: seed of the shuffle.
 
     Returns:
-        Indices of clips; a single clip can only get its own.
+        For each clip the index of the other clip. A single clip gets its own index.
     """
     order = np.random.default_rng(seed).permutation(len(speakers)).tolist()
     order.sort(key=lambda clip: speakers[clip])
     largest = max((speakers.count(name) for name in set(speakers)), default=0)
-    turn = largest if largest < len(order) else 1
+    shift = largest if largest < len(order) else 1
     donors = [0] * len(order)
     for place, clip in enumerate(order):
-        donors[clip] = order[(place + turn) % len(order)]
+        donors[clip] = order[(place + shift) % len(order)]
     return donors
 
 
 def tile_windows(windows: np.ndarray, frames: int) -> np.ndarray:
-    """Speech cut or repeated to a length: (T, 20, 13) -> (frames, 20, 13)."""
+    """Speech that is cut or repeated to a length: (T, 20, 13) -> (frames, 20, 13)."""
     return windows[np.arange(frames) % len(windows)]
 
 
 def identity_frame(clip: Clip, how: str, seed: int) -> int:
-    """Which frame of the clip serves as the photo.
+    """The index of the frame of a clip that serves as the photo.
 
     Args:
         clip: the clip.
         how: first, closest-mouth (the most closed mouth) or random.
-        seed: of random.
+        seed: seed of random.
     """
     if how == "closest-mouth":
         eyes = np.linalg.norm(clip.eyes[:, 1] - clip.eyes[:, 0], axis=1)
@@ -60,46 +158,6 @@ def identity_frame(clip: Clip, how: str, seed: int) -> int:
 
 
 def identity_face(clip: Clip, how: str, seed: int) -> AlignedFace:
-    """That frame, and where its lips are."""
+    """The frame of `identity_frame` and its lip points."""
     number = identity_frame(clip, how, seed)
     return AlignedFace(clip.frame(number), clip.lips[number])
-
-
-def frame_energy(windows: np.ndarray) -> np.ndarray:
-    """Log speech energy during each frame, (T, 20, 13) -> (T,) dB: the mean of the four 10-ms steps in the middle."""
-    middle = windows[:, MFCC_STEPS // 2 - 2 : MFCC_STEPS // 2 + 2]
-    return energy_of_mfcc(middle.reshape(-1, middle.shape[-1])).reshape(len(windows), -1).mean(1)
-
-
-def spoken(
-    generator: Generator, portrait: AlignedFace, windows: np.ndarray, device: torch.device | str
-) -> Iterator[np.ndarray]:
-    """Frames of the portrait saying what is in the windows, uint8 (256, 256, 3)."""
-    return (frame.face for frame in speak(generator, portrait, windows, device))
-
-
-def row_frames(
-    names: tuple[str, ...],
-    generator: Generator | None,
-    portrait: AlignedFace,
-    windows: np.ndarray,
-    wrong: np.ndarray | None,
-    device: torch.device | str,
-) -> dict[str, RowFrames]:
-    """The rows of one clip.
-
-    Args:
-        names: of still, wrong_sound and model.
-        generator: None where only the still photo is wanted.
-        portrait: who speaks.
-        windows: float32 (T, 20, 13), the clip's speech.
-        wrong: another clip's speech of the same length; None leaves wrong_sound out.
-        device: where the generator is.
-    """
-    energy = frame_energy(windows)  # of the clip's own sound for every row: wrong_sound is out of step with it
-    made = {
-        "still": lambda: RowFrames(repeat(portrait.face), True, energy),
-        "wrong_sound": lambda: RowFrames(spoken(generator, portrait, wrong, device), False, energy),
-        "model": lambda: RowFrames(spoken(generator, portrait, windows, device), False, energy),
-    }
-    return {name: made[name]() for name in names if name != "wrong_sound" or wrong is not None}

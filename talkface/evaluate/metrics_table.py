@@ -1,4 +1,4 @@
-"""The columns of a table of results: how each is computed from sums over clips, and what it means, in words."""
+"""The columns of a table of results: how each one is computed from sums over clips, and its definition."""
 
 from __future__ import annotations
 
@@ -7,68 +7,74 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from talkface.metrics.bootstrap import mean_of_sums
+from talkface.metrics.bootstrap import interval, mean_of_sums
 from talkface.metrics.correlation import correlation, opening_std_ratio
-from talkface.metrics.sync import peak, peak_lag
+from talkface.metrics.sync import peak_correlation, peak_offset
 
 DETECTOR = "MediaPipe's attention face mesh (468 points) in PyTorch, on 256-px aligned frames"
 
-
 _LMD = (
     "Landmark distance: mean over frames and the 20 mouth points (48 to 67 of 68) of the Euclidean distance between "
-    "real and generated, each face's own mouth centroid subtracted; no scale, no rotation removed. A generated frame "
-    "without a detected face counts as a mouth shrunk to a point. Pixels of the 256-px aligned frame."
+    "real and generated, after each face's own mouth centroid is subtracted; scale and rotation are not removed. A "
+    "generated frame without a detected face counts as a mouth shrunk to a point. Pixels of the 256-px aligned frame."
 )
 _SYNC = (
-    "Highest Pearson correlation of mouth opening with log speech energy (of a data set's clips 200 to 2500 Hz, out of "
-    "their MFCC; of videos 200 to 3500 Hz), both less a running mean over 51 frames, lags -15 to +15, sums pooled over "
-    "clips before the peak is taken. Not LSE."
+    "Highest Pearson correlation of mouth opening and log speech energy over lags of -15 to +15 frames. The energy is "
+    "that of 200 to 2500 Hz, from MFCC, for clips of a data set, and of 200 to 3500 Hz for videos. A running mean over "
+    "51 frames is subtracted from both curves. Sums are pooled over clips before the peak is found. Not LSE."
 )
 DEFINITIONS = {
     "psnr": "PSNR in dB: RGB, data range 255, mean of per-frame values (at most 100), whole aligned frame of 256 px.",
-    "psnr_lineage": "What the evaluation code of Chen et al. 2019 prints as PSNR: grey, 256 px, differences and their "
-    "squares wrap modulo 256. Not a PSNR; only this one may stand beside the paper's column.",
+    "psnr_lineage": "The value that the evaluation code of Chen et al. 2019 prints as PSNR: grey, 256 px, differences "
+    "and their squares wrap modulo 256. It is not a PSNR. Only this column can be compared with the paper's PSNR.",
     "ssim": "SSIM: 8-bit RGB at 256 px, 7x7 uniform window, K1 0.01, K2 0.03, sample covariance, data range 255; mean "
-    "of frames (scikit-image's defaults, as in the lineage).",
+    "of per-frame values (scikit-image's defaults, as in the evaluation code of Chen et al. 2019).",
     "lmd": _LMD,
     "lmd_128": "lmd in pixels of a 128-px frame: half of lmd.",
-    "lmd_iod": "lmd in percent of the real frame's distance of the eye centres.",
-    "mouth_r": "Pearson correlation of mouth opening, generated against real: gap of the inner lips over eye distance, "
-    "each clip's mean taken off, pooled over clips. No value where a mouth never moves.",
-    "mouth_move": "How much the generated mouth opens and closes beside the real one: ratio of the standard deviations "
-    "of their openings, pooled as mouth_r. 0 does not move, 1 is as kaiming_init as life.",
+    "lmd_iod": "lmd in percent of the distance of the eye centres in the real frame.",
+    "mouth_r": "Pearson correlation of the mouth openings of generated and real frames. The opening is the gap of the "
+    "inner lips over the eye distance. Each clip's mean is subtracted, and the sums are pooled over clips. No value if "
+    "a mouth never moves.",
+    "mouth_move": "Mouth-opening standard deviation ratio: the standard deviation of the generated mouth's opening "
+    "over that of the real mouth, pooled as mouth_r. 0: the mouth does not move. 1: it moves as much as the real one.",
     "sync": _SYNC,
-    "sync_lag": "Lag of that peak in frames of 40 ms, positive where the mouth is late.",
+    "sync_offset": "Lag of the peak of sync: seconds by which the sound lags the picture, in steps of 0.040 s. "
+    "Positive: the sound is late. Negative: the mouth is late.",
     "mi": "Jensen-Shannon estimate of the mutual information of frames and speech (paper Eq. 7) by the statistics "
-    "network trained on real frames, in nats: -1.386 where it cannot tell a frame's own sound, 0 where it always can. "
-    "Marginal pairs are other moments of the same clip.",
+    "network that was trained on real frames, in nats. It is -1.386 if the network cannot recognise a frame's own "
+    "sound, and 0 if it always can. Marginal pairs are other moments of the same clip.",
     "mi_real": "mi of the real frames, the same for every row.",
     "cpbd": "CPBD: sharpness of the generated frames alone (Narvekar and Karam 2011), grey at 256 px; 1 is sharp.",
     "cpbd_real": "cpbd of the real frames, the same for every row.",
     "lse_d": "LSE-D: smallest mean distance of SyncNet's embeddings over 31 offsets, with the user's weights; 5 frames "
-    "of a 224-px crop placed by our landmarks, where the original uses S3FD's box.",
-    "lse_c": "LSE-C: median over the offsets of that distance, less the smallest.",
-    "lse_offset": "The offset of the smallest distance in frames (mean over videos), positive where the mouth is late.",
+    "of a 224-px crop at our landmarks (the original uses S3FD's box).",
+    "lse_c": "LSE-C: median of the mean distance over the offsets minus the smallest one.",
+    "lse_offset": "Offset of the smallest distance in frames of 40 ms, mean over videos. It has SyncNet's sign, the "
+    "opposite of sync_offset: positive if the mouth is late, negative if the sound is late.",
 }
 
 
 @dataclass(frozen=True)
 class Column:
-    """One figure of a row."""
+    """One column of the table."""
 
     name: str
     metric: str
-    """The name after `--metrics` that brings it."""
+    """The name in `--metrics` that adds it to the table."""
     sums: str
-    """Which of a clip's sums it is made of."""
+    """The name of the sums of a clip that it is computed from."""
     score: Callable[[np.ndarray], np.ndarray]
-    """Summed clips (..., K) -> (...)."""
+    """Sums over clips (..., K) -> scores (...)."""
     digits: int
-    """Printed after the point."""
+    """Decimals in the printed table."""
     better: str
-    """"up", "down", or "" where neither is."""
+    """"up", "down", or "" if neither is better."""
     landmarks: bool = False
-    """Whether the landmark detector has a say in it."""
+    """Whether it depends on the landmark detector."""
+
+    def pooled(self, clips: np.ndarray, seed: int) -> tuple[float, tuple[float, float]]:
+        """The score of all clips, (M, K) sums by clip, and its 95 % interval."""
+        return float(self.score(clips.sum(0))), interval(clips, self.score, seed)
 
 
 def _half(sums: np.ndarray) -> np.ndarray:
@@ -84,8 +90,8 @@ COLUMNS = (
     Column("lmd_iod", "lmd", "lmd_iod", mean_of_sums, 2, "down", True),
     Column("mouth_r", "mouth_r", "mouth", correlation, 3, "up", True),
     Column("mouth_move", "mouth_r", "mouth", opening_std_ratio, 2, "", True),
-    Column("sync", "sync", "sync", peak, 3, "up", True),
-    Column("sync_lag", "sync", "sync", peak_lag, 0, "", True),
+    Column("sync", "sync", "sync", peak_correlation, 3, "up", True),
+    Column("sync_offset", "sync", "sync", peak_offset, 3, "", True),
     Column("mi", "mi", "mi", mean_of_sums, 3, "up"),
     Column("mi_real", "mi", "mi_real", mean_of_sums, 3, ""),
     Column("cpbd", "cpbd", "cpbd", mean_of_sums, 3, "up"),
@@ -99,19 +105,20 @@ PAPER = {
     "lrw": {"psnr_lineage": 32.08, "ssim": 0.92, "lmd": 1.21},
     "grid": {"psnr_lineage": 31.01, "ssim": 0.97, "lmd": 0.78},
 }
-"""Tables 1 and 2 of the paper, row AMIE (Ours). Its PSNR is on the lineage's scale, see `metrics.psnr`."""
+"""Tables 1 and 2 of the paper, row AMIE (Ours). Its PSNR is `psnr_lineage`, see `talkface.metrics.psnr`."""
 
-DIFFERS = (
-    "Paper: trained on all of LRW; dlib's whole-pixel landmarks at a resolution it does not state; 8 to 16 frames of a "
-    "clip in its lineage. Here: every frame, aligned at 256 px, our detector: compare rows of one table, not with it."
+PAPER_NOTE = (
+    "The row paper is not directly comparable. Paper: trained on all of LRW; dlib's whole-pixel landmarks at a "
+    "resolution that it does not state; 8 to 16 frames of a clip in the evaluation code of Chen et al. 2019. Here: all "
+    "frames, aligned at 256 px, our detector."
 )
 
 
 def columns_of(metrics: tuple[str, ...]) -> tuple[Column, ...]:
-    """The columns that these metrics bring, in the order of the table."""
+    """The columns of these metrics, in the order of the table."""
     return tuple(column for column in COLUMNS if column.metric in metrics)
 
 
 def paper_row(data: str) -> dict[str, float]:
-    """The paper's figures for a data set of this name; none for others."""
+    """The paper's figures for a data set whose name begins with lrw or grid; empty for others."""
     return next((dict(row) for name, row in PAPER.items() if data.lower().startswith(name)), {})

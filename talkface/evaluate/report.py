@@ -1,48 +1,49 @@
-"""What an evaluation found: rows pooled over clips with intervals, as a table, as JSON and as CSV."""
+"""The report of an evaluation: rows pooled over clips with intervals, as a table, as JSON and as CSV."""
 
 from __future__ import annotations
 
 import csv
-import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from talkface.evaluate.metrics_table import DEFINITIONS, DETECTOR, DIFFERS, Column, columns_of
+from talkface.evaluate.metrics_table import DEFINITIONS, DETECTOR, PAPER_NOTE, Column, columns_of
 from talkface.evaluate.score import ClipScore
-from talkface.files import atomic_write
-from talkface.metrics.bootstrap import interval
+from talkface.files import atomic_write, write_json
 
-DECIMALS = 6  # of the JSON: below what differs between machines for the pictures, far below what is printed
+DECIMALS = 6  # in JSON and CSV: more than the printed table, fewer than differ between machines
 
 
 @dataclass
 class Report:
-    """The result of `evaluate`. `rows` holds the figures; `scores` what each clip added to them."""
+    """The result of `evaluate`: `rows` has the scores, `scores` the sums of each clip that they are computed from."""
 
     dataset: str
     split: str | None
     weights: str | None
-    """Name and SHA-256 of the generator's weights; None where two videos were compared."""
+    """Name and SHA-256 of the generator's weights; None if there is no generator."""
 
     metrics: tuple[str, ...]
     scores: list[ClipScore]
     paper: dict[str, float] | None = None
-    """The published figures; None leaves the row out."""
+    """The paper's figures; None leaves the row out."""
 
     notes: list[str] = field(default_factory=list)
     """What a reader of the table must know."""
 
     seed: int = 0
-    facts: dict[str, object] = field(default_factory=dict)
-    """Whatever else should stand in the JSON, such as the identity frame."""
+    """Seed of the bootstrap."""
 
-    rows: dict[str, dict[str, float]] = field(init=False)
-    """For each row the mean of each column by name, and `<name>_ci95` as [low, high]; NaN where there is none."""
+    facts: dict[str, object] = field(default_factory=dict)
+    """More entries of the JSON, such as the identity frame."""
+
+    rows: dict[str, dict[str, Any]] = field(init=False)
+    """For each row the score (float) by column name, and its interval [low, high] as `<name>_ci95`. Missing: NaN."""
 
     def __post_init__(self) -> None:
         self.columns = columns_of(self.metrics)
@@ -53,34 +54,34 @@ class Report:
 
     @property
     def clips(self) -> int:
-        """How many clips were scored."""
+        """Number of clips that were scored."""
         return len({score.clip for score in self.scores})
 
     @property
     def frames(self) -> int:
-        """How many frames each row was scored on."""
+        """Number of real frames that each row was scored against."""
         return self._count("frames")
 
     @property
     def lost(self) -> dict[str, int]:
-        """Frames without a detected face: of the real clips, and of each row."""
+        """Number of frames without a detected face: of the real clips ("real"), and of each row."""
         rows = {name: sum(s.lost for s in self.scores if s.row == name) for name in self.rows if name != "paper"}
         return {"real": self._count("real_lost"), **rows}
 
     def definitions(self) -> dict[str, str]:
-        """What each column means, at what resolution, by which detector and on how many frames."""
+        """The definition of each column, with the detector and the number of frames."""
         count = f"{self.frames:,} frames of {self.clips} clip{'s' * (self.clips != 1)}."
         by = {True: f"Detector: {DETECTOR}; {sum(self.lost.values())} frames without a face. ", False: ""}
         return {c.name: f"{DEFINITIONS[c.name]} {by[c.landmarks]}{count}" for c in self.columns}
 
     def table(self) -> list[list[str]]:
-        """Header and rows as text; figures as "mean [low, high]", "-" where there is none."""
+        """Header and rows as text. A score is "score [low, high]", or "-" if there is none."""
         arrows = {"up": " ↑", "down": " ↓", "": ""}
         header = ["", *(c.name + arrows[c.better] for c in self.columns)]
         return [header, *([name, *(_cell(row, c) for c in self.columns)] for name, row in self.rows.items())]
 
-    def as_json(self) -> dict:
-        """The report as plain data, in the order in which it is written."""
+    def as_json(self) -> dict[str, Any]:
+        """The report as plain data, in the order of the JSON file."""
         found = {
             "dataset": self.dataset,
             "split": self.split,
@@ -92,37 +93,39 @@ class Report:
             "rows": self.rows,
             "frames_without_face": self.lost,
             "seed": self.seed,
-            "notes": [*self.notes, *([DIFFERS] if self.paper else [])],
+            "notes": [*self.notes, *([PAPER_NOTE] if self.paper else [])],
             **self.facts,
         }
         return _plain(found)
 
     def write_json(self, path: Path) -> None:
-        """Writes `as_json`, the same bytes for the same figures.
+        """Write `as_json` to a file.
 
         Raises:
             TalkfaceError: it cannot be written there.
         """
-        with atomic_write(path) as beside:
-            beside.write_text(json.dumps(self.as_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_json(path, self.as_json())
 
     def _count(self, what: str) -> int:
         return sum({score.clip: getattr(score, what) for score in self.scores}.values())
 
-    def _pool(self, scores: list[ClipScore]) -> dict[str, float]:
-        row = {}
+    def _pool(self, scores: list[ClipScore]) -> dict[str, Any]:
+        row: dict[str, Any] = {}
         for column in self.columns:
             clips = [score.sums[column.sums] for score in scores if column.sums in score.sums]
             if clips:
-                stacked = np.stack(clips)
-                row[column.name] = float(column.score(stacked.sum(0)))
-                row[f"{column.name}_ci95"] = list(interval(stacked, column.score, self.seed))
+                row[column.name], interval = column.pooled(np.stack(clips), self.seed)
+                row[f"{column.name}_ci95"] = list(interval)
         return row
 
 
 @contextmanager
-def clip_table(path: Path | None, metrics: tuple[str, ...]) -> Iterator:
-    """A function that adds a line to the CSV for each ClipScore; one that does nothing where `path` is None."""
+def clip_table(path: Path | None, metrics: tuple[str, ...]) -> Iterator[Callable[[ClipScore], object]]:
+    """A function that adds a line to a CSV file for each score. It does nothing if `path` is None.
+
+    Raises:
+        TalkfaceError: the file cannot be written there.
+    """
     columns = columns_of(metrics)
     with atomic_write(path) if path else nullcontext() as beside:
         if beside is None:
@@ -135,13 +138,13 @@ def clip_table(path: Path | None, metrics: tuple[str, ...]) -> Iterator:
             yield lambda score: writer.writerow(_line(score, columns))
 
 
-def _line(score: ClipScore, columns: tuple[Column, ...]) -> list:
-    figures = [float(c.score(score.sums[c.sums])) if c.sums in score.sums else math.nan for c in columns]
-    said = ["" if math.isnan(x) else round(x, DECIMALS) for x in figures]
-    return [score.clip, score.speaker, score.row, score.frames, score.lost, score.real_lost, *said]
+def _line(score: ClipScore, columns: tuple[Column, ...]) -> list[object]:
+    values = [float(c.score(score.sums[c.sums])) if c.sums in score.sums else math.nan for c in columns]
+    cells = ["" if math.isnan(value) else round(value, DECIMALS) for value in values]
+    return [score.clip, score.speaker, score.row, score.frames, score.lost, score.real_lost, *cells]
 
 
-def _cell(row: dict[str, float], column: Column) -> str:
+def _cell(row: dict[str, Any], column: Column) -> str:
     value = row.get(column.name, math.nan)
     if math.isnan(value):
         return "-"
@@ -150,8 +153,8 @@ def _cell(row: dict[str, float], column: Column) -> str:
     return text if math.isnan(low) else f"{text} [{low:.{column.digits}f}, {high:.{column.digits}f}]"
 
 
-def _plain(value: object) -> object:
-    """Numbers rounded, NaN as null, everything else as it is."""
+def _plain(value: Any) -> Any:
+    """The same data with rounded numbers, and None for NaN."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

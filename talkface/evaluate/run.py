@@ -1,164 +1,200 @@
-"""Runs an evaluation: opens what is asked for, scores clip after clip in threads, pools, writes."""
+"""Runs an evaluation: checks the outputs, loads data and networks, scores the clips, draws and writes the results."""
 
 from __future__ import annotations
 
-import stat
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryFile
+from typing import TypeVar
 
 import torch
 
-from talkface.config import data_root, weights_dir
-from talkface.data.reader import ClipDataset, evenly_spaced, open_dataset
-from talkface.device import cores, pick_device
+from talkface.device import cores
 from talkface.errors import TalkfaceError
-from talkface.evaluate.conditions import identity_face, mismatched_audio, row_frames, tile_windows
-from talkface.evaluate.config import EvalConfig
+from talkface.evaluate.conditions import Conditions, clip_sound, describe_weights, load_generators, open_clips
+from talkface.evaluate.config import ROWS, DatasetEval, OutputOptions, PairEval, PairListEval
+from talkface.evaluate.examples import (
+    FIGURE_ROWS,
+    ClipPictures,
+    Example,
+    Gallery,
+    Recorder,
+    distinct_names,
+    example_clips,
+    scattered_clips,
+)
 from talkface.evaluate.metrics_table import paper_row
 from talkface.evaluate.report import Report, clip_table
-from talkface.evaluate.score import LANDMARK_METRICS, ClipScore, Scorer
-from talkface.face.find import FaceFinder
-from talkface.files import os_errors_as_user_errors
-from talkface.model.checkpoint import load_estimator, load_generator, weights_hash
-from talkface.model.generator import Generator
+from talkface.evaluate.score import ClipScore, Scorer, build_scorer
+from talkface.files import check_writable_file, check_writable_folder
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
-def evaluate(config: EvalConfig, on_step: OnStep | None = None, on_note: OnNote | None = None) -> Report:
-    """Score a generator on a data set's split, or videos against videos, and write what `config` asks for.
+def evaluate(
+    config: DatasetEval | PairEval | PairListEval, on_step: OnStep | None = None, on_note: OnNote | None = None
+) -> Report:
+    """Score a generator on a data set, or generated videos against real ones, and write the requested files.
 
     Args:
-        config: what to score; see its fields.
-        on_step: told frames scored and frames in all, after each clip (in pairs: videos).
-        on_note: told what was chosen in place of a default or left out, one sentence at a time; not the report's notes.
+        config: what to score; its class says which kind of evaluation it is.
+        on_step: called after each clip with the frames scored so far and the frames in all; for videos with videos.
+        on_note: called with a sentence for each default that was chosen and each metric that was left out. The notes
+            of the report are not repeated here.
 
     Returns:
-        The report, also written to `config.json`, `config.csv` and `config.figures` where these are given.
+        The report, which is also written to `config.json`, `config.csv` and `config.figures` if these are given.
 
     Raises:
-        TalkfaceError: no such data, weights or video; nothing that can be scored; a result that cannot be written.
+        TalkfaceError: data, weights or a video are missing; nothing can be scored; a result cannot be written.
     """
     on_step, on_note = on_step or (lambda done, total: None), on_note or (lambda note: None)
     check_outputs(config)
-    if config.of_videos:
-        from talkface.evaluate.videos import evaluate_videos
+    if isinstance(config, DatasetEval):
+        report, gallery = evaluate_dataset(config, on_step, on_note)
+        if config.figures:
+            from talkface.evaluate.figures import draw_dataset  # here, because matplotlib is optional
 
-        report = evaluate_videos(config, build_scorer(config, on_note), on_step)
+            draw_dataset(config.figures, gallery, report)
     else:
-        report = evaluate_dataset(config, on_step, on_note)
+        report, examples = evaluate_videos(config, on_step, on_note)
+        if config.figures:
+            from talkface.evaluate.figures import draw_videos
+
+            draw_videos(config.figures, examples, report)
     if config.json:
         report.write_json(config.json)
     return report
 
 
-def build_scorer(config: EvalConfig, on_note: OnNote) -> Scorer:
-    """The metrics that can be computed, with their networks loaded. `mi` is dropped where nobody asked for it by name
-    and no estimator is there."""
-    metrics, device = config.wanted, pick_device(config.device)
-    bundled = weights_dir() / "estimator.safetensors"
-    if "mi" in metrics and config.metrics is None and config.estimator is None and not bundled.is_file():
-        metrics = tuple(name for name in metrics if name != "mi")
-        on_note(f"mi is left out: there is no {bundled.name} in {bundled.parent}.")
-    finder = FaceFinder(device) if LANDMARK_METRICS & set(metrics) or config.of_videos else None
-    estimator = load_estimator(config.estimator, device) if "mi" in metrics else None
-    return Scorer(metrics, finder, estimator, device, config.seed)
+def evaluate_dataset(config: DatasetEval, on_step: OnStep, on_note: OnNote) -> tuple[Report, Gallery]:
+    """Score the rows of `config.rows` on a data set.
 
-
-def evaluate_dataset(config: EvalConfig, on_step: OnStep, on_note: OnNote) -> Report:
-    """The rows of `config.rows` on a preprocessed data set."""
-    name, clips = open_clips(config, on_note)
+    Returns:
+        The report, and what the figures show; the latter is empty unless figures are requested.
+    """
+    name, clips = open_clips(config.data, config.split, config.limit, on_note)
     if len(clips) == 1 and set(config.rows) == {"wrong_sound"}:
         raise TalkfaceError(
-            "--rows wrong_sound: of one clip alone there is no other clip's speech to give it.",
+            "--rows wrong_sound needs the speech of another clip, but there is only one clip.",
             "Score more clips, or other rows: --rows still,model",
         )
-    needs_voice = set(config.rows) - {"still"}
-    device = pick_device(config.device)
-    generator = load_generator(config.weights, device) if needs_voice else None
-    run = _Run(config, clips, generator, build_scorer(config, on_note), device)
-    notes = []
-    if "wrong_sound" in config.rows and len(clips) == 1:
-        notes.append("One clip: there is no other clip's speech for the row wrong_sound.")
-    scores = run.scores(on_step)
-    file = Path(config.weights or "generator.safetensors").name
+    scorer = build_scorer(config, on_note)
+    generates = set(config.rows) != {"still"}
+    files: dict[str, Path | None] = {}
+    if generates or config.figures:
+        files["model"] = config.weights
+    if config.figures:
+        names = distinct_names(config.ablation, taken=("real", *ROWS))
+        files |= dict(zip(names, config.ablation, strict=True))
+    generators = load_generators(files, scorer.device)
+    conditions = Conditions(clips, generators, config.identity, config.seed, scorer.device)
+    scoring = _DatasetScoring(conditions, scorer, config.rows, figures=config.figures is not None)
+    workers = config.workers or (cores() if scorer.device.type == "cpu" else 1)
+    scores, gallery = scoring.run(config.csv, workers, on_step)
+    no_other_clip = "wrong_sound" in config.rows and len(clips) == 1
     report = Report(
         dataset=name,
         split=config.split,
-        weights=f"{file} sha256 {weights_hash(config.weights)}" if needs_voice else None,
-        metrics=run.scorer.metrics,
+        weights=describe_weights(config.weights) if generates else None,
+        metrics=scorer.metrics,
         scores=scores,
         paper=paper_row(name),
-        notes=notes,
+        notes=["The row wrong_sound is left out: it needs the speech of another clip."] if no_other_clip else [],
         seed=config.seed,
         facts={"identity": config.identity},
     )
-    if config.figures:
-        from talkface.evaluate.figures import draw_dataset
-
-        draw_dataset(config, clips, generator, run.scorer, report)
-    return report
+    return report, gallery
 
 
-def open_clips(config: EvalConfig, on_note: OnNote) -> tuple[str, ClipDataset]:
-    """The data set's name and the clips to score."""
-    name = config.data
-    if name is None:
-        there = [known for known in ("lrw", "grid") if (data_root() / known / "dataset.json").is_file()]
-        name = there[0] if there else "lrw"
-        on_note(f"--data is not given: {name}, split {config.split}.")
-    clips = open_dataset(name, config.split)
-    if config.limit is not None and config.limit < len(clips):
-        clips = clips.select(evenly_spaced(len(clips), config.limit))
-    return Path(name).resolve().name, clips
+class _DatasetScoring:
+    """Scores the clips of a data set and records what the figures show of them."""
 
+    def __init__(self, conditions: Conditions, scorer: Scorer, rows: tuple[str, ...], figures: bool) -> None:
+        self.conditions, self.scorer, self.rows = conditions, scorer, rows
+        self.ablated = [name for name in conditions.generators if name != "model"]
+        count = len(conditions.clips) if figures else 0
+        self.examples, self.scattered = example_clips(count), scattered_clips(count)
 
-@dataclass
-class _Run:
-    config: EvalConfig
-    clips: ClipDataset
-    generator: Generator | None
-    scorer: Scorer
-    device: torch.device
-
-    def scores(self, on_step: OnStep) -> list[ClipScore]:
-        """Of every clip and row, in the clips' order; also written to the CSV."""
-        donors = mismatched_audio(self.clips.clip_speakers, self.config.seed)
-        total, done, found = sum(self.clips.lengths), 0, []
-        with clip_table(self.config.csv, self.scorer.metrics) as add_line, one_thread_each(self.workers) as pool:
-            for scores in in_order(pool, self._score_clip, list(enumerate(donors)), 2 * self.workers):
+    def run(self, csv: Path | None, workers: int, on_step: OnStep) -> tuple[list[ClipScore], Gallery]:
+        """Score all clips. The scores are in the order of the clips and are also written to `csv`."""
+        lengths = self.conditions.clips.lengths
+        total, done, found, gallery = sum(lengths), 0, [], Gallery()
+        with clip_table(csv, self.scorer.metrics) as add_line, one_thread_each(workers) as pool:
+            for scores, pictures in in_order(pool, self.score_clip, range(len(lengths)), 2 * workers):
                 for score in scores:
                     add_line(score)
                 found += scores
+                gallery.add(pictures)
                 done += scores[0].frames
                 on_step(done, total)
-        return found
+        return found, gallery
 
-    @property
-    def workers(self) -> int:
-        return self.config.workers or (cores() if self.device.type == "cpu" else 1)
+    def score_clip(self, number: int) -> tuple[list[ClipScore], ClipPictures]:
+        """The scores of one clip, and what the figures show of it."""
+        clip = self.conditions.clips[number]
+        sound, is_example, is_scattered = clip_sound(clip), number in self.examples, number in self.scattered
+        shown = FIGURE_ROWS if is_example else ("model",) if is_scattered else ()
+        rows = self.conditions.rows(number, clip, dict.fromkeys((*self.rows, *shown)))
+        if not shown:
+            return self.scorer.score(clip.name, clip.speaker, clip.frames(), rows, sound), ClipPictures()
+        recorder = Recorder(len(clip))
+        real, watched = recorder.watch("real", clip.frames()), recorder.watch_rows(rows)
+        scores = self.scorer.score(clip.name, clip.speaker, real, watched, sound, keep_curves=is_example)
+        example = ablation = None
+        if is_example:
+            by_row = {score.row: score for score in scores}
+            example = recorder.example(clip.name, [by_row[row] for row in FIGURE_ROWS if row in by_row], sound)
+        if is_example and self.ablated:
+            generated = self.conditions.rows(number, clip, self.ablated)
+            ablation = recorder.ablation(clip.name, {name: row.frames for name, row in generated.items()})
+        thumbnails = recorder.thumbnails() if is_scattered else None
+        return [score for score in scores if score.row in self.rows], ClipPictures(example, ablation, thumbnails)
 
-    def _score_clip(self, number_and_donor: tuple[int, int]) -> list[ClipScore]:
-        number, donor = number_and_donor
-        clip, config = self.clips[number], self.config
-        windows, wrong = clip.mfcc, None
-        if "wrong_sound" in config.rows and donor != number:
-            wrong = tile_windows(self.clips[donor].mfcc, len(clip))
-        portrait = identity_face(clip, config.identity, config.seed + number)
-        rows = row_frames(config.rows, self.generator, portrait, windows, wrong, self.device)
-        return self.scorer.score(clip.name, clip.speaker, clip.frames(), rows, windows)
+
+def evaluate_videos(config: PairEval | PairListEval, on_step: OnStep, on_note: OnNote) -> tuple[Report, list[Example]]:
+    """Score generated videos against real ones.
+
+    Returns:
+        The report, whose only row is `model`, and the examples that the figures show; none unless figures are
+        requested.
+    """
+    from talkface.evaluate.videos import compare, read_pairs  # here, because librosa takes a second to load
+
+    if isinstance(config, PairListEval):
+        pairs, dataset = read_pairs(config.pairs), config.pairs.name
+        names = [f"{number}: {fake.name}" for number, (_, fake) in enumerate(pairs, 1)]
+    else:
+        pairs, dataset = [(config.real, config.fake)], f"{config.real.name} {config.fake.name}"
+        names = [config.fake.name]
+    shown = example_clips(len(pairs)) if config.figures else []
+    titles = dict(zip(shown, distinct_names([pairs[number][1] for number in shown]), strict=True))
+    scorer = build_scorer(config, on_note)
+    scores, notes, examples = [], [], []
+    with clip_table(config.csv, scorer.metrics) as add_line:
+        for number, (real, fake) in enumerate(pairs):
+            found = compare(names[number], real, fake, scorer, titles.get(number))
+            add_line(found.score)
+            scores.append(found.score)
+            notes += found.notes
+            if found.example is not None:
+                examples.append(found.example)
+            on_step(number + 1, len(pairs))
+    report = Report(dataset, None, None, scorer.metrics, scores, notes=notes, seed=config.seed)
+    return report, examples
 
 
 @contextmanager
 def one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """Threads that each run their networks on one core: two clips side by side beat one on two cores, for the networks
-    here are too small to share. Torch's own setting is put back at the end."""
+    """A pool of threads in which PyTorch uses one core per thread. PyTorch's own setting is restored at the end.
+
+    The networks are too small to gain from several cores: two clips at the same time are faster than one on two cores.
+    """
     before = torch.get_num_threads()
     if workers > 1:
         torch.set_num_threads(1)
@@ -170,9 +206,11 @@ def one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
         torch.set_num_threads(before)
 
 
-def in_order(pool: ThreadPoolExecutor, work: Callable, items: list, ahead: int) -> Iterator:
-    """Results of `work` in the items' order, with at most `ahead` items begun and not yet handed out."""
-    waiting = deque()
+def in_order(
+    pool: ThreadPoolExecutor, work: Callable[[Item], Result], items: Iterable[Item], ahead: int
+) -> Iterator[Result]:
+    """The results of `work` in the order of the items, with at most `ahead` items started and not yet returned."""
+    waiting: deque[Future[Result]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
         if len(waiting) >= ahead:
@@ -181,19 +219,19 @@ def in_order(pool: ThreadPoolExecutor, work: Callable, items: list, ahead: int) 
         yield waiting.popleft().result()
 
 
-def check_outputs(config: EvalConfig) -> None:
-    """Raises TalkfaceError at once, not after the work, where a file or pictures are wanted and cannot be written."""
-    for path in filter(None, (config.json, config.csv)):
-        target = Path(path).absolute()
-        with os_errors_as_user_errors(target), TemporaryFile(dir=target.parent), suppress(FileNotFoundError):
-            if stat.S_ISDIR(target.stat().st_mode):
-                raise TalkfaceError(f"{target} is a folder; the result needs a file name.", "Name a file in it.")
-    if config.figures is None:
+def check_outputs(output: OutputOptions) -> None:
+    """Check before any work that the requested files and pictures can be written.
+
+    Raises:
+        TalkfaceError: they cannot.
+    """
+    for flag, path in {"--json": output.json, "--csv": output.csv}.items():
+        if path is not None:
+            check_writable_file(flag, Path(path))
+    if output.figures is None:
         return
-    folder = Path(config.figures).absolute()
-    with os_errors_as_user_errors(folder), TemporaryFile(dir=next(f for f in (folder, *folder.parents) if f.exists())):
-        pass
+    check_writable_folder("--figures", Path(output.figures))
     try:
-        import matplotlib  # noqa: F401 (only whether it is there)
+        import matplotlib  # noqa: F401 (only to see whether it is installed)
     except ImportError as error:
         raise TalkfaceError("--figures needs matplotlib.", "pip install 'talkface[figures]'") from error

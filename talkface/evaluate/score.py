@@ -1,4 +1,4 @@
-"""Scores one clip: real frames against the frames of each row, in blocks, so that a clip may be of any length.
+"""Scores one clip: real frames against the frames of each row, block by block, so that a clip may be of any length.
 
 Shapes: N frames of a block, T of the clip. Frames are uint8 RGB (256, 256, 3), aligned.
 """
@@ -6,7 +6,7 @@ Shapes: N frames of a block, T of the clip. Frames are uint8 RGB (256, 256, 3), 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -14,17 +14,19 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from talkface.face.find import FLAG_WANTED, FaceFinder
+from talkface.config import weights_dir
+from talkface.device import pick_device
+from talkface.evaluate.config import ScoringOptions
+from talkface.face.find import MIN_FACE_FLAG, FaceFinder
 from talkface.face.landmarks import eye_distance, lips, mouth_opening, to_68
 from talkface.metrics.correlation import correlation_sums
 from talkface.metrics.cpbd import cpbd
 from talkface.metrics.lmd import MOUTH_68, collapsed_mouth_distance, landmark_distance
-from talkface.metrics.mutual_information import information_sums, other_moments
+from talkface.metrics.lse import SyncNet, embed, face_crops, load_syncnet, lse
+from talkface.metrics.mutual_information import MutualInformation, load_mutual_information
 from talkface.metrics.psnr import psnr, psnr_lineage
 from talkface.metrics.ssim import ssim
-from talkface.metrics.sync import lag_sums
-from talkface.model.amie import StatisticsNetwork
-from talkface.model.inference import with_audio_context
+from talkface.metrics.sync import energy_of_windows, lag_sums, mel_decibels, steps_to_frames
 
 BLOCK = 32  # frames scored together
 PICTURE_METRICS = {"psnr": psnr, "psnr_lineage": psnr_lineage, "ssim": ssim}
@@ -33,37 +35,58 @@ LANDMARK_METRICS = {"lmd", "mouth_r", "sync"}
 
 @dataclass
 class RowFrames:
-    """Where a row's frames come from."""
+    """The frames of one row."""
 
     frames: Iterable[np.ndarray]
     """At least as many as the real clip has."""
 
-    still: bool = False
-    """All frames are one: what depends on it alone is computed once."""
+    static: bool = False
+    """All frames are the same, so values that need only one frame are computed once."""
+
+
+@dataclass
+class ClipSound:
+    """The sound of a clip. Metrics whose input is None are left out."""
+
+    windows: np.ndarray | None = None
+    """float32 (T, 20, 13): the MFCC windows of the frames, for `mi`, and for `sync` if there is no `energy`."""
 
     energy: np.ndarray | None = None
-    """Log speech energy of each frame (T,), for `sync`."""
+    """(steps,) log speech energy every 10 ms from the first frame on, in dB, for `sync`."""
+
+    mfcc: np.ndarray | None = None
+    """float32 (steps, 13) every 10 ms from the first frame on, for the spectrograms of the figures."""
+
+    def frame_energy(self, frames: int) -> np.ndarray | None:
+        """Log speech energy during each frame, float64 (frames,) in dB."""
+        if self.energy is not None:
+            return steps_to_frames(self.energy, frames)
+        return None if self.windows is None else energy_of_windows(self.windows)[:frames]
+
+    def spectrogram(self) -> np.ndarray | None:
+        """float64 (steps, 26): mel bands in dB."""
+        return None if self.mfcc is None else mel_decibels(self.mfcc)
 
 
 @dataclass
 class ClipScore:
-    """What one clip adds to one row."""
+    """The sums that one clip adds to one row."""
 
     clip: str
     speaker: str
     row: str
     frames: int
     lost: int
-    """Generated frames in which no face was found."""
+    """Number of generated frames in which no face was found."""
 
     real_lost: int
-    """Real frames in which no face was found; landmark metrics leave them out, there being nothing to compare with."""
+    """Number of real frames in which no face was found. Landmark metrics leave these frames out."""
 
     sums: dict[str, np.ndarray]
-    """By name: the sums that `columns` turns into scores."""
+    """By name: the sums from which `metrics_table.COLUMNS` computes the scores."""
 
     curves: dict[str, np.ndarray] = field(default_factory=dict)
-    """Per frame: opening, real_opening, lmd; kept only where a caller asks for them."""
+    """(T,) by name: opening, real_opening (over eye distance) and lmd (px). Empty unless they were asked for."""
 
 
 class Mouths(NamedTuple):
@@ -75,30 +98,31 @@ class Mouths(NamedTuple):
     """(N,) over eye distance."""
     eyes: np.ndarray
     """(N,) distance of the eye centres in px."""
-    seen: np.ndarray
-    """(N,) bool: a face was found."""
+    found: np.ndarray
+    """(N,) bool: whether a face was found."""
 
 
 class Scorer:
-    """The metrics that are wanted, and the networks that they need.
+    """Computes metrics, and holds the networks that they need.
 
     Args:
-        metrics: names of `config.METRICS`.
-        finder: gives landmarks of real and generated frames by the same path, so that its bias cancels.
-        estimator: AMIE's T, where `mi` is wanted.
-        device: where T is.
-        seed: of the partners of `mi`.
+        metrics: some of `config.METRICS`.
+        finder: finds the landmarks of real and generated frames in the same way, so that its bias cancels.
+        information: for `mi`.
+        syncnet: for `lse`.
+        device: where SyncNet is.
     """
 
     def __init__(
         self,
         metrics: tuple[str, ...],
-        finder: FaceFinder | None,
-        estimator: StatisticsNetwork | None = None,
+        finder: FaceFinder,
+        information: MutualInformation | None = None,
+        syncnet: SyncNet | None = None,
         device: torch.device | str = "cpu",
-        seed: int = 0,
     ) -> None:
-        self.metrics, self.finder, self.estimator, self.device, self.seed = metrics, finder, estimator, device, seed
+        self.metrics, self.finder, self.information = metrics, finder, information
+        self.syncnet, self.device = syncnet, torch.device(device)
         self.landmarks = bool(LANDMARK_METRICS & set(metrics))
 
     def score(
@@ -106,148 +130,184 @@ class Scorer:
         name: str,
         speaker: str,
         real: Iterable[np.ndarray],
-        rows: dict[str, RowFrames],
-        windows: np.ndarray | None = None,
+        rows: Mapping[str, RowFrames],
+        sound: ClipSound | None = None,
         keep_curves: bool = False,
     ) -> list[ClipScore]:
         """Score every row of one clip against its real frames.
 
         Args:
-            name: of the clip.
-            speaker: of the clip, "" where unknown.
-            real: the clip's T frames.
+            name: name of the clip.
+            speaker: speaker of the clip, "" if unknown.
+            real: the T frames of the clip.
             rows: the rows by name.
-            windows: float32 (T, 20, 13), the clip's own speech, for `mi`.
-            keep_curves: leave the per-frame curves in the result.
+            sound: sound of the clip.
+            keep_curves: keep the per-frame curves in the result; landmarks are found even if no metric needs them.
 
         Returns:
-            One score for each row, in their order.
+            One score for each row, in the same order.
         """
-        truth = _Track(self, still=False)
-        tracks = {row: _Track(self, source.still) for row, source in rows.items()}
+        sound = sound or ClipSound()
+        landmarks = self.landmarks or keep_curves
+        truth = _Track(self, landmarks)
+        tracks = {row: _Track(self, landmarks, source.static) for row, source in rows.items()}
         streams = {row: iter(source.frames) for row, source in rows.items()}
         real = iter(real)
         while block := list(islice(real, BLOCK)):
             frames = np.stack(block)
-            truth.look_at(frames)
+            truth.measure(frames)
             for row, stream in streams.items():
                 fake = np.stack(list(islice(stream, len(frames))))
-                tracks[row].look_at(fake)
+                tracks[row].measure(fake)
                 tracks[row].compare(frames, fake, truth)
-        sound = self._encode_sound(windows)
-        scores = []
-        for row, track in tracks.items():
-            sums = track.sums(truth, rows[row].energy, sound)
-            curves = track.curves(truth) if keep_curves else {}
-            lost, real_lost = (int((~t.all("seen")).sum()) if self.landmarks else 0 for t in (track, truth))
-            scores.append(ClipScore(name, speaker, row, truth.frames, lost, real_lost, sums, curves))
-        return scores
+        energy = sound.frame_energy(truth.frames) if "sync" in self.metrics else None
+        speech = None
+        if self.information is not None and sound.windows is not None:
+            speech = self.information.encode_speech(sound.windows)
+        return [
+            ClipScore(
+                name,
+                speaker,
+                row,
+                truth.frames,
+                track.lost if self.landmarks else 0,
+                truth.lost if self.landmarks else 0,
+                track.sums(truth, energy, speech),
+                track.curves(truth) if keep_curves else {},
+            )
+            for row, track in tracks.items()
+        ]
 
     def mouths(self, frames: np.ndarray) -> Mouths:
-        """Mouth points, opening, eye distance and whether a face was seen, of aligned frames (N, 256, 256, 3)."""
+        """Mouth points, opening, eye distance and whether a face was found, of aligned frames (N, 256, 256, 3)."""
         points, flags = self.finder.landmarks_aligned(frames)
         eyes = eye_distance(points)
-        seen = (flags >= FLAG_WANTED) & (eyes > 1)
+        found = (flags >= MIN_FACE_FLAG) & (eyes > 1)
         opening = mouth_opening(lips(points), np.maximum(eyes, 1))
-        return Mouths(to_68(points)[:, MOUTH_68], np.where(seen, opening, 0.0), eyes, seen)
+        return Mouths(to_68(points)[:, MOUTH_68], np.where(found, opening, 0.0), eyes, found)
 
-    @torch.inference_mode()
-    def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """T's features of the frames' windows, float32 (N, D)."""
-        x, y, side = self.estimator.config.window
-        crops = np.ascontiguousarray(frames[:, y : y + side, x : x + side])
-        pictures = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.estimator.encode_frame(pictures).cpu().numpy()
+    def lse_sums(
+        self, frames: Iterable[np.ndarray], transforms: np.ndarray, sound: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """LSE of a video and its own sound, as sums over videos.
 
-    @torch.inference_mode()
-    def _encode_sound(self, windows: np.ndarray | None) -> np.ndarray | None:
-        if "mi" not in self.metrics or windows is None:
-            return None
-        stream, encoded = with_audio_context(windows, self.estimator.config.audio_offsets), []
-        while block := list(islice(stream, 256)):
-            encoded.append(self.estimator.audio_encoder(torch.from_numpy(np.stack(block)).to(self.device)).cpu())
-        return torch.cat(encoded).numpy()
+        Args:
+            frames: frames of the video at 25 fps, uint8 RGB (H, W, 3).
+            transforms: float64 (T, 2, 3), pixels of the frame to pixels of the aligned face.
+            sound: (samples,) mono at 16 kHz, in 16-bit units.
 
-    @torch.inference_mode()
-    def information(self, image: np.ndarray, sound: np.ndarray) -> np.ndarray:
-        """The sums of `mi` for T frames with their sound, both encoded."""
-        partner = other_moments(len(image), self.seed)
-        image_TD, sound_TD = (torch.from_numpy(x).to(self.device) for x in (image, sound))
-        joint = self.estimator.score(image_TD, sound_TD).cpu().numpy()
-        marginal = self.estimator.score(image_TD, sound_TD[partner]).cpu().numpy()
-        return information_sums(joint, marginal)
+        Returns:
+            Sums by column; empty without SyncNet and for a video that is too short.
+        """
+        if self.syncnet is None:
+            return {}
+        pictures, sounds = embed(self.syncnet, face_crops(frames, transforms), sound, self.device)
+        if not len(pictures):
+            return {}
+        names = ("lse_d", "lse_c", "lse_offset")
+        return {name: np.array([value, 1.0]) for name, value in zip(names, lse(pictures, sounds), strict=True)}
 
 
 class _Track:
-    """What has been seen of one stream of frames so far: per-frame values in blocks, no pictures."""
+    """The values of one stream of frames so far, one per frame, in blocks; the pictures are not kept."""
 
-    def __init__(self, scorer: Scorer, still: bool) -> None:
-        self.scorer, self.still, self.frames = scorer, still, 0
+    def __init__(self, scorer: Scorer, landmarks: bool, static: bool = False) -> None:
+        self.scorer, self.landmarks, self.static, self.frames = scorer, landmarks, static, 0
         self.values: dict[str, list[np.ndarray]] = defaultdict(list)
-        self._once: dict[str, np.ndarray] = {}
+        self._of_frames: dict[str, np.ndarray] = {}
 
-    def look_at(self, frames: np.ndarray) -> None:
-        """What frames show by themselves."""
+    @property
+    def lost(self) -> int:
+        """Number of frames in which no face was found."""
+        return int((~self.all("found")).sum())
+
+    def measure(self, frames: np.ndarray) -> None:
+        """Add the values that need only these frames."""
         self.frames += len(frames)
-        once = frames[:1] if self.still else frames
-        if not (self.still and self._once):
-            self._once = self._alone(once)
-        for name, value in self._once.items():
-            self.values[name].append(np.repeat(value, len(frames), axis=0) if self.still else value)
+        if not (self.static and self._of_frames):
+            self._of_frames = self._values_of(frames[:1] if self.static else frames)
+        for name, value in self._of_frames.items():
+            self.values[name].append(np.repeat(value, len(frames), axis=0) if self.static else value)
 
-    def _alone(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        found = {}
-        if self.scorer.landmarks:
-            found |= self.scorer.mouths(frames)._asdict()
+    def _values_of(self, frames: np.ndarray) -> dict[str, np.ndarray]:
+        values: dict[str, np.ndarray] = {}
+        if self.landmarks:
+            values |= self.scorer.mouths(frames)._asdict()
         if "cpbd" in self.scorer.metrics:
-            found["cpbd"] = cpbd(frames)
-        if "mi" in self.scorer.metrics:
-            found["image"] = self.scorer.encode_frames(frames)
-        return found
+            values["cpbd"] = cpbd(frames)
+        if self.scorer.information is not None:
+            values["image"] = self.scorer.information.encode_frames(frames)
+        return values
 
     def compare(self, real: np.ndarray, fake: np.ndarray, truth: _Track) -> None:
-        """What frames are worth beside the real ones, which `truth` has looked at just before."""
+        """Add the values that compare frames with the real ones, after `measure` of both."""
         for name, metric in PICTURE_METRICS.items():
             if name in self.scorer.metrics:
                 self.values[name].append(metric(real, fake))
-        if self.scorer.landmarks:
+        if self.landmarks:
             theirs, ours = truth.values["points"][-1], self.values["points"][-1]
             distance = landmark_distance(theirs, ours)
-            failed = ~self.values["seen"][-1]
+            failed = ~self.values["found"][-1]
             distance[failed] = collapsed_mouth_distance(theirs)[failed]
             self.values["lmd"].append(distance)
 
     def all(self, name: str) -> np.ndarray:
-        """One value for each frame so far."""
+        """(T, ...): the value of each frame so far."""
         return np.concatenate(self.values[name])
 
-    def sums(self, truth: _Track, energy: np.ndarray | None, sound: np.ndarray | None) -> dict[str, np.ndarray]:
-        """What this clip adds to the scores of its row."""
-        metrics = self.scorer.metrics
+    def sums(self, truth: _Track, energy: np.ndarray | None, speech: np.ndarray | None) -> dict[str, np.ndarray]:
+        """The sums that this clip adds to the scores of its row.
+
+        Args:
+            truth: the real frames.
+            energy: (T,) log speech energy; None leaves `sync` out.
+            speech: (T, D) from `MutualInformation.encode_speech`; None leaves `mi` out.
+        """
+        metrics, information = self.scorer.metrics, self.scorer.information
         sums = {name: _mean_sums(self.all(name)) for name in PICTURE_METRICS if name in metrics}
         if "cpbd" in metrics:
             sums |= {"cpbd": _mean_sums(self.all("cpbd")), "cpbd_real": _mean_sums(truth.all("cpbd"))}
-        if sound is not None:
-            sums["mi"] = self.scorer.information(self.all("image"), sound)
-            sums["mi_real"] = self.scorer.information(truth.all("image"), sound)
+        if information is not None and speech is not None:
+            sums["mi"] = information.sums(self.all("image"), speech)
+            sums["mi_real"] = information.sums(truth.all("image"), speech)
         return sums | self._mouth_sums(truth, energy) if self.scorer.landmarks else sums
 
     def _mouth_sums(self, truth: _Track, energy: np.ndarray | None) -> dict[str, np.ndarray]:
-        seen, opening = truth.all("seen"), self.all("opening")
-        distance, eyes = self.all("lmd")[seen], truth.all("eyes")[seen]
+        found, opening = truth.all("found"), self.all("opening")
+        distance, eyes = self.all("lmd")[found], truth.all("eyes")[found]
         sums = {"lmd": _mean_sums(distance), "lmd_iod": _mean_sums(100 * distance / eyes), "mouth": np.zeros(3)}
-        if seen.any():
-            sums["mouth"] = correlation_sums(truth.all("opening")[seen], opening[seen])
+        if found.any():
+            sums["mouth"] = correlation_sums(truth.all("opening")[found], opening[found])
         if energy is not None:
-            sums["sync"] = lag_sums(opening, energy[: len(opening)])
+            sums["sync"] = lag_sums(opening, energy)
         return sums
 
     def curves(self, truth: _Track) -> dict[str, np.ndarray]:
         """Per-frame curves for the figures."""
-        if not self.scorer.landmarks:
-            return {}
         return {"opening": self.all("opening"), "real_opening": truth.all("opening"), "lmd": self.all("lmd")}
 
 
 def _mean_sums(values: np.ndarray) -> np.ndarray:
     return np.array([values.sum(), len(values)], np.float64)
+
+
+def build_scorer(options: ScoringOptions, on_note: Callable[[str], None]) -> Scorer:
+    """Load the networks of the requested metrics.
+
+    `mi` is left out if it was not requested by name and no statistics network exists.
+
+    Raises:
+        TalkfaceError: weights are missing or broken, or there is no such device.
+    """
+    metrics, device = options.wanted, pick_device(options.device)
+    bundled = weights_dir() / "estimator.safetensors"
+    if "mi" in metrics and options.metrics is None and options.estimator is None and not bundled.is_file():
+        metrics = tuple(name for name in metrics if name != "mi")
+        on_note(f"mi is left out: there is no {bundled.name} in {bundled.parent}.")
+    return Scorer(
+        metrics,
+        FaceFinder(device),
+        load_mutual_information(options.estimator, device, options.seed) if "mi" in metrics else None,
+        load_syncnet(options.syncnet, device) if "lse" in metrics and options.syncnet is not None else None,
+        device,
+    )

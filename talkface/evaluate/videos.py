@@ -1,93 +1,71 @@
-"""Videos against videos: any system's output beside the real recording, without a data set and without a generator.
+"""Compares a generated video, made by any system, with the real one, without a data set and without a generator.
 
-Both are re-timed to 25 fps and their faces tracked. The real video's alignment is used for both, so that a face that
-has moved shows as an error; only where the generated face lies elsewhere in the picture (another crop, another size) is
-it aligned by itself, and the report says so.
+Both videos are read at 25 fps and their faces are tracked. The alignment of the real video is used for both, so that
+the score includes errors in the position of the face. If the generated face is at another place of the picture (another
+crop or another size), its own alignment is used, and the report has a note about it.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 import ffmpeg
 import numpy as np
-import torch
 
-from talkface.config import EYE_DISTANCE, FPS, SIZE
+from talkface.config import EYE_DISTANCE, FPS, SIZE, SOUND_RATE
 from talkface.errors import TalkfaceError
-from talkface.evaluate.config import EvalConfig
-from talkface.evaluate.report import Report, clip_table
-from talkface.evaluate.score import ClipScore, RowFrames, Scorer
+from talkface.evaluate.examples import Example, Recorder
+from talkface.evaluate.score import ClipScore, ClipSound, RowFrames, Scorer
 from talkface.face.align import apply, fit_transform, smooth_transforms, warp
 from talkface.face.find import FaceFinder
 from talkface.face.landmarks import eye_centres
 from talkface.files import require_file
-from talkface.media.audio import load_speech, mfcc_windows, speech_energy
+from talkface.media.audio import load_speech, speech_energy
 from talkface.media.ffmpeg import file_url, start
 from talkface.media.video import probe, read_frames
-from talkface.metrics.lse import CROP, RATE, embed, load_syncnet, lse
-from talkface.metrics.sync import steps_to_frames
+from talkface.media.windows import mfcc_windows
 
-ELSEWHERE = 0.5  # eye distances between the eyes of both videos, from which the generated one is aligned by itself
-LSE_CROP = (-2.0, 44.0, 260.0)  # x, y, side in aligned px: where SyncNet's crop about S3FD's box lies on our template
+MAX_EYE_SHIFT = 0.5  # eye distances between the eyes of both videos, above which the generated one is aligned by itself
 
 
 @dataclass
-class Tracked:
-    """Where the face is in each frame of a video."""
+class TrackedFace:
+    """Where the face is in each of the T frames of a video at 25 fps."""
 
     path: Path
     size: tuple[int, int]
     """Width and height in px."""
     transforms: np.ndarray
-    """float64 (T, 2, 3): picture px -> aligned px, smoothed; held where no face was found."""
+    """float64 (T, 2, 3): picture px -> aligned px, smoothed. Frames without a face have that of the nearest frame."""
     eyes: np.ndarray
-    """float64 (T, 2, 2): eye centres in picture px; NaN where no face was found."""
+    """float64 (T, 2, 2): eye centres in picture px; NaN if no face was found."""
 
     def __len__(self) -> int:
         return len(self.transforms)
 
 
-def evaluate_videos(config: EvalConfig, scorer: Scorer, on_step: Callable[[int, int], None]) -> Report:
-    """Score each pair of videos; the report has the row `model` alone, and notes of how the two were brought together.
+@dataclass
+class Comparison:
+    """The result of comparing one generated video with the real one."""
 
-    Args:
-        config: its `pairs`, or `real` and `fake`.
-        scorer: the metrics, with their networks.
-        on_step: told videos scored and videos in all.
-
-    Raises:
-        TalkfaceError: no such list, video or SyncNet; a video without a face; a result that cannot be written.
-    """
-    pairs = read_pairs(config.pairs) if config.pairs else [(Path(config.real), Path(config.fake))]
-    scores, notes = [], []
-    syncnet = load_syncnet(config.syncnet, scorer.device) if "lse" in scorer.metrics else None
-    with clip_table(config.csv, scorer.metrics) as add_line:
-        for number, (real, fake) in enumerate(pairs):
-            name = f"{number + 1}: {fake.name}" if config.pairs else fake.name
-            score, found = compare(name, real, fake, scorer, syncnet)
-            add_line(score)
-            scores.append(score)
-            notes += found
-            on_step(number + 1, len(pairs))
-    dataset = config.pairs.name if config.pairs else f"{config.real.name} {config.fake.name}"
-    report = Report(dataset, None, None, scorer.metrics, scores, None, notes, config.seed)
-    if config.figures:
-        from talkface.evaluate.figures import draw_videos
-
-        draw_videos(Path(config.figures), pairs, scorer, report)
-    return report
+    score: ClipScore
+    notes: list[str]
+    """What a reader of the score must know."""
+    example: Example | None = None
+    """What the figures show of the pair; None unless it was requested."""
 
 
 def read_pairs(path: Path) -> list[tuple[Path, Path]]:
-    """The pairs of a CSV: real and generated video on each line, relative to the CSV's folder; a header is allowed.
+    """The pairs in a CSV file: a real and a generated video per line, relative to the CSV's folder.
+
+    The first line may be the header "real,fake". More cells in a line are ignored.
 
     Raises:
-        TalkfaceError: there is no such file, it has no pairs, or a line has not two cells.
+        TalkfaceError: there is no such file, it has no pairs, or a line has fewer than two cells.
     """
     pairs = []
     with require_file(path, "a CSV of pairs").open(newline="", encoding="utf-8-sig") as file:
@@ -96,48 +74,63 @@ def read_pairs(path: Path) -> list[tuple[Path, Path]]:
             if not any(cells) or (number == 1 and [c.lower() for c in cells[:2]] == ["real", "fake"]):
                 continue
             if len(cells) < 2 or not all(cells[:2]):
-                raise TalkfaceError(f"{path}, line {number}: {line} is not a pair.", "Write real.mp4,fake.mp4")
+                raise TalkfaceError(
+                    f"{path}, line {number}: {','.join(line)!r} is not a valid pair: expected two paths.",
+                    "Write real.mp4,fake.mp4",
+                )
             pairs.append((path.parent / cells[0], path.parent / cells[1]))
     if not pairs:
-        raise TalkfaceError(f"{path} has no pairs.", "Write one a line: real.mp4,fake.mp4")
+        raise TalkfaceError(f"{path} has no pairs.", "Write one pair per line: real.mp4,fake.mp4")
     return pairs
 
 
-def compare(name: str, real: Path, fake: Path, scorer: Scorer, syncnet=None) -> tuple[ClipScore, list[str]]:
-    """Score one generated video against the real one.
+def compare(name: str, real: Path, fake: Path, scorer: Scorer, example: str | None = None) -> Comparison:
+    """Score a generated video against the real one.
 
-    Returns:
-        Its score, and what must be said about how the two were brought together.
-    """
-    truth, made = track(real, scorer.finder), track(fake, scorer.finder)
-    frames, notes = min(len(truth), len(made)), []
-    if len(truth) != len(made):
-        lengths = f"{real.name} has {len(truth)} frames at {FPS} fps, {fake.name} {len(made)}"
-        notes.append(f"{lengths}: {frames} are compared.")
-    transforms, note = transforms_for(truth, made, frames)
-    notes += note
-    sounds = _Sounds(real, fake, frames)
-    notes += sounds.missing(scorer.metrics)
-    row = RowFrames(aligned(fake, transforms), energy=sounds.energy() if "sync" in scorer.metrics else None)
-    windows = sounds.windows() if "mi" in scorer.metrics else None
-    [score] = scorer.score(name, "", aligned(real, truth.transforms[:frames]), {"model": row}, windows)
-    if syncnet is not None and sounds.of_fake:
-        score.sums |= lse_sums(fake, transforms, syncnet, scorer.device)
-    return score, notes
-
-
-def track(path: Path, finder: FaceFinder) -> Tracked:
-    """Follow the face through a video at 25 fps, in constant memory but for its alignments.
+    Args:
+        name: name of the pair in the report.
+        real: the real video.
+        fake: the generated video.
+        scorer: the metrics, with their networks.
+        example: name of the pair in the figures; None if the figures do not show it.
 
     Raises:
-        TalkfaceError: it cannot be read, or has no face in any frame.
+        TalkfaceError: a video cannot be read, or has no face.
+    """
+    truth, generated = track(real, scorer.finder), track(fake, scorer.finder)
+    frames, notes = min(len(truth), len(generated)), []
+    if len(truth) != len(generated):
+        lengths = f"{real.name} has {len(truth)} frames at {FPS} fps, {fake.name} {len(generated)}"
+        notes.append(f"{lengths}: {frames} are compared.")
+    transforms, alignment_notes = transforms_for(truth, generated, frames)
+    pair_sound = PairSound(real, fake, frames)
+    notes += [*alignment_notes, *pair_sound.notes(scorer.metrics)]
+    sound = pair_sound.read(scorer.metrics, for_figures=example is not None)
+    real_frames, rows = aligned(real, truth.transforms[:frames]), {"model": RowFrames(aligned(fake, transforms))}
+    if example is None:
+        [score], shown = scorer.score(name, "", real_frames, rows, sound), None
+    else:
+        recorder = Recorder(frames)
+        watched = recorder.watch("real", real_frames), recorder.watch_rows(rows)
+        [score] = scorer.score(name, "", *watched, sound, keep_curves=True)
+        shown = recorder.example(example, [score], sound)
+    if "lse" in scorer.metrics and pair_sound.fake_has_sound:
+        score.sums |= scorer.lse_sums(read_frames(fake, fps=FPS), transforms, sound_16k(fake))
+    return Comparison(score, notes, shown)
+
+
+def track(path: Path, finder: FaceFinder) -> TrackedFace:
+    """Find the face in each frame of a video at 25 fps. Frames are not kept in memory.
+
+    Raises:
+        TalkfaceError: the video cannot be read, or no frame has a face.
     """
     path = require_file(path, "a video")
-    size, fits, eyes = (0, 0), [], []
-    nothing = np.full((2, 3), np.nan), np.full((2, 2), np.nan)
+    fits, eyes = [], []
+    missing = np.full((2, 3), np.nan), np.full((2, 2), np.nan)
     sizes: list[tuple[int, int]] = []
     for face in finder.track(_noting_size(read_frames(path, fps=FPS), sizes)):
-        fit, centres = (fit_transform(face.points), eye_centres(face.points)) if face else nothing
+        fit, centres = (fit_transform(face.points), eye_centres(face.points)) if face else missing
         fits.append(fit)
         eyes.append(centres)
     if not any(np.isfinite(centres).all() for centres in eyes):
@@ -145,111 +138,111 @@ def track(path: Path, finder: FaceFinder) -> Tracked:
             f"No face found in any of the {len(eyes)} frames of {path.name}.",
             "Give a video of one face, seen from the front.",
         )
-    size = sizes[0]
-    return Tracked(path, size, smooth_transforms(_held(np.array(fits))), np.array(eyes, np.float64))
+    return TrackedFace(path, sizes[0], smooth_transforms(fill_gaps(np.array(fits))), np.array(eyes, np.float64))
 
 
 def _noting_size(frames: Iterator[np.ndarray], sizes: list[tuple[int, int]]) -> Iterator[np.ndarray]:
+    """The same frames. Width and height of the first are appended to `sizes`."""
     for frame in frames:
         if not sizes:
             sizes.append((frame.shape[1], frame.shape[0]))
         yield frame
 
 
-def _held(fits: np.ndarray) -> np.ndarray:
-    """Each missing alignment (NaN) replaced by the nearest in time."""
-    there = np.flatnonzero(np.isfinite(fits[:, 0, 0]))
-    nearest = np.interp(np.arange(len(fits)), there, np.arange(len(there)))
-    return fits[there[np.round(nearest).astype(int)]]
+def fill_gaps(fits: np.ndarray) -> np.ndarray:
+    """The alignments (T, 2, 3) with each missing one (NaN) replaced by the nearest in time."""
+    present = np.flatnonzero(np.isfinite(fits[:, 0, 0]))
+    nearest = np.interp(np.arange(len(fits)), present, np.arange(len(present)))
+    return fits[present[np.round(nearest).astype(int)]]
 
 
-def transforms_for(truth: Tracked, made: Tracked, frames: int) -> tuple[np.ndarray, list[str]]:
-    """The alignment of the generated frames: the real video's, or its own where its face lies elsewhere.
+def transforms_for(truth: TrackedFace, generated: TrackedFace, frames: int) -> tuple[np.ndarray, list[str]]:
+    """The alignment of the generated frames: that of the real video, or their own if their face is elsewhere.
 
     Returns:
-        float64 (frames, 2, 3), and a note where it is its own.
+        float64 (frames, 2, 3), picture px of the generated video -> aligned px; and a note if it is their own.
     """
-    ratio = truth.size[0] / made.size[0], truth.size[1] / made.size[1]
+    ratio = truth.size[0] / generated.size[0], truth.size[1] / generated.size[1]
     shared = truth.transforms[:frames] @ _scaling(*ratio) if abs(ratio[0] / ratio[1] - 1) < 0.01 else None
     if shared is not None:
-        away = _eyes_apart(apply(shared, made.eyes[:frames]), apply(truth.transforms[:frames], truth.eyes[:frames]))
-        if away < ELSEWHERE * EYE_DISTANCE:
+        shift = _eye_shift(
+            apply(shared, generated.eyes[:frames]), apply(truth.transforms[:frames], truth.eyes[:frames])
+        )
+        if shift < MAX_EYE_SHIFT * EYE_DISTANCE:
             return shared, []
-    sizes = " and ".join("x".join(map(str, video.size)) for video in (truth, made))
-    note = f"{made.path.name} does not show the face where {truth.path.name} has it ({sizes}): aligned by itself."
-    return made.transforms[:frames], [note]
+    sizes = " and ".join("x".join(map(str, video.size)) for video in (truth, generated))
+    note = f"The face in {generated.path.name} is not where it is in {truth.path.name} ({sizes} px): aligned by itself."
+    return generated.transforms[:frames], [note]
 
 
 def _scaling(x: float, y: float) -> np.ndarray:
-    """Pixels of a picture to pixels of it resized by x and y; pixel centres are whole numbers. (3, 3)."""
+    """The transform of pixels of a picture to pixels of the picture resized by x and y, (3, 3)."""
     return np.array(((x, 0, (x - 1) / 2), (0, y, (y - 1) / 2), (0, 0, 1.0)))
 
 
-def _eyes_apart(a: np.ndarray, b: np.ndarray) -> float:
-    """Median distance in px of two eye tracks (T, 2, 2), over frames that have both; 0 where none has."""
-    apart = np.linalg.norm(a.mean(1) - b.mean(1), axis=1)
-    return float(np.nanmedian(apart)) if np.isfinite(apart).any() else 0.0
+def _eye_shift(a: np.ndarray, b: np.ndarray) -> float:
+    """Median distance in px of two eye tracks (T, 2, 2) over the frames that have both; 0 if there are none."""
+    shift = np.linalg.norm(a.mean(1) - b.mean(1), axis=1)
+    return float(np.nanmedian(shift)) if np.isfinite(shift).any() else 0.0
 
 
-def aligned(path: Path, transforms: np.ndarray, size: int = SIZE) -> Iterator[np.ndarray]:
-    """The aligned faces of a video, uint8 (size, size, 3), one for each transform."""
+def aligned(path: Path, transforms: np.ndarray) -> Iterator[np.ndarray]:
+    """The aligned faces of a video, uint8 RGB (256, 256, 3), one for each transform."""
     for frame, transform in zip(islice(read_frames(path, fps=FPS), len(transforms)), transforms, strict=True):
-        yield warp(frame, transform, size)
+        yield warp(frame, transform, SIZE)
 
 
-@dataclass
-class _Sounds:
-    """The sound of a pair: the generated video's own where it has one, else the real one's."""
+class PairSound:
+    """The sound of a pair: `mi` uses that of the real video; `sync` that of the generated one, or else the real one's.
 
-    real: Path
-    fake: Path
-    frames: int
+    Args:
+        real: the real video.
+        fake: the generated video.
+        frames: number of frames that are compared.
+    """
 
-    def __post_init__(self) -> None:
-        self.of_real, self.of_fake = probe(self.real).has_audio, probe(self.fake).has_audio
+    def __init__(self, real: Path, fake: Path, frames: int) -> None:
+        self.real, self.fake, self.frames = real, fake, frames
+        self.real_has_sound, self.fake_has_sound = probe(real).has_audio, probe(fake).has_audio
 
-    def missing(self, metrics: tuple[str, ...]) -> list[str]:
-        """What of these metrics is left out or measured otherwise for want of sound, in words."""
-        heard = {"sync": self.of_real or self.of_fake, "mi": self.of_real, "lse": self.of_fake}
-        left_out = [name for name in metrics if not heard.get(name, True)]
+    def notes(self, metrics: tuple[str, ...]) -> list[str]:
+        """Which of these metrics are left out, or measured with other sound, because a video has no sound."""
+        possible = {
+            "sync": self.real_has_sound or self.fake_has_sound,
+            "mi": self.real_has_sound,
+            "lse": self.fake_has_sound,
+        }
+        left_out = [name for name in metrics if not possible.get(name, True)]
         notes = []
         if left_out:
-            silent = [self.real.name] * (not self.of_real) + [self.fake.name] * (not self.of_fake)
+            silent = [self.real.name] * (not self.real_has_sound) + [self.fake.name] * (not self.fake_has_sound)
             without = f"{' and '.join(silent)} {'has' if len(silent) == 1 else 'have'} no sound"
             notes.append(f"{without}: {' and '.join(left_out)} {'is' if len(left_out) == 1 else 'are'} left out.")
-        if "sync" in metrics and self.of_real and not self.of_fake:
-            notes.append(f"{self.fake.name} has no sound: sync is measured against that of {self.real.name}.")
+        if "sync" in metrics and self.real_has_sound and not self.fake_has_sound:
+            notes.append(f"{self.fake.name} has no sound: sync is measured with the sound of {self.real.name}.")
         return notes
 
-    def energy(self) -> np.ndarray | None:
-        if not (self.of_fake or self.of_real):
-            return None
-        return steps_to_frames(speech_energy(self.fake if self.of_fake else self.real), self.frames, FPS)
-
-    def windows(self) -> np.ndarray | None:
-        return mfcc_windows(load_speech(self.real).mfcc, self.frames, FPS) if self.of_real else None
-
-
-def lse_sums(path: Path, transforms: np.ndarray, syncnet, device: torch.device) -> dict[str, np.ndarray]:
-    """LSE of a video with its own sound, as sums over videos; empty for one too short to be judged."""
-    x, y, side = LSE_CROP
-    to_crop = np.array(((1, 0, -x), (0, 1, -y), (0, 0, 1.0)))
-    scale = np.diag((SIZE / side, SIZE / side, 1.0))
-    placed = [(scale @ to_crop @ np.vstack((m, (0, 0, 1))))[:2] for m in transforms]
-    seen, heard = embed(syncnet, aligned(path, np.array(placed), CROP), sound_16k(path), device)
-    if not len(seen):
-        return {}
-    names = ("lse_d", "lse_c", "lse_offset")
-    return {name: np.array([value, 1.0]) for name, value in zip(names, lse(seen, heard), strict=True)}
+    def read(self, metrics: tuple[str, ...], for_figures: bool) -> ClipSound:
+        """What these metrics, and the figures, need of the sound."""
+        source = self.fake if self.fake_has_sound else self.real if self.real_has_sound else None
+        energy = speech_energy(source) if "sync" in metrics and source is not None else None
+        needs_speech = self.real_has_sound and ("mi" in metrics or for_figures)
+        mfcc = load_speech(self.real).mfcc if needs_speech else None
+        windows = mfcc_windows(mfcc, self.frames, FPS) if mfcc is not None and "mi" in metrics else None
+        return ClipSound(windows, energy, mfcc)
 
 
 def sound_16k(path: Path) -> np.ndarray:
-    """The sound of a video, int16 mono at 16 kHz, from the time zero of its picture."""
+    """The sound of a video, int16 mono at 16 kHz, from the time zero of its picture.
+
+    Raises:
+        TalkfaceError: it cannot be decoded.
+    """
     graph = ffmpeg.input(file_url(path)).output(
-        "pipe:1", map="0:a:0", ac=1, ar=RATE, af="aresample=async=1:first_pts=0", format="s16le"
+        "pipe:1", map="0:a:0", ac=1, ar=SOUND_RATE, af="aresample=async=1:first_pts=0", format="s16le"
     )
-    with start(graph) as running:
-        sound = np.frombuffer(running.stdout.read(), "<i2")
-        if running.finish():
-            raise TalkfaceError(f"The sound of {path.name} cannot be decoded: {running.reason()}.", "Convert it first.")
+    with start(graph) as decoder:
+        sound = np.frombuffer(decoder.stdout.read(), "<i2")
+        if decoder.finish():
+            raise TalkfaceError(f"The sound of {path.name} cannot be decoded: {decoder.reason()}.", "Convert it first.")
     return sound

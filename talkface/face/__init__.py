@@ -1,1 +1,1 @@
-"""Faces in pictures: detection, mesh, alignment, paste-back."""
+"""Faces in images: detection, mesh landmarks, alignment and paste-back."""

@@ -1,7 +1,7 @@
-"""Aligned faces: 256x256, upright, always in the same place.
+"""Face alignment: a similarity transform brings every face upright to the same place in a 256x256 image.
 
-An alignment M is float64 (2, 3), a similarity transform from pixels of the picture to pixels of the aligned frame; a
-pixel's coordinates are those of its centre, so (0, 0) is the middle of the top-left pixel. Pasting back inverts it.
+An alignment M is a float64 (2, 3) matrix that maps pixels of the image to pixels of the aligned face. Coordinates are
+those of pixel centres: (0, 0) is the centre of the top-left pixel. Paste-back uses the inverse of M.
 """
 
 from __future__ import annotations
@@ -9,48 +9,30 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from talkface.config import SIZE
+from talkface.config import ALIGNED_STABLE, ALIGNED_STABLE_68, SIZE
 from talkface.face import landmarks
 
-SMOOTHED_OVER = 5  # frames
-FINEST = 16  # samples to each side of a pixel, at most, when a large face is shrunk
-
-# Where the stable points (landmarks.STABLE) lie in an aligned frame: the mean of 78 frontal frames of 29 speakers with
-# level eyes, made symmetric. The eye centres are 70 px apart around (128, 105).
-TEMPLATE = np.array(
-    [
-        *((77.4, 104.0), (108.6, 106.0), (147.4, 106.0), (178.6, 104.0)),
-        *((128.0, 99.7), (128.0, 108.8), (128.0, 117.2), (128.0, 125.1), (128.0, 133.7), (128.0, 143.9)),
-        *((128.0, 151.8), (128.0, 155.8), (128.0, 157.4), (128.0, 159.1), (108.8, 156.9), (147.2, 156.9)),
-    ]
-)
-# The same for the 68 points of iBUG (landmarks.STABLE_68).
-TEMPLATE_68 = np.array(
-    [
-        *((77.4, 104.0), (108.6, 106.0), (147.4, 106.0), (178.6, 104.0)),
-        *((128.0, 99.7), (128.0, 117.2), (128.0, 133.7), (128.0, 143.9)),
-        *((113.5, 155.0), (119.3, 158.8), (128.0, 159.1), (136.7, 158.8), (142.5, 155.0)),
-    ]
-)
-EYE_WEIGHT = 3.0  # of an eye corner, where a point of the nose has 1: eyes and nose count about the same together
+SMOOTHING_FRAMES = 5
+MAX_SUPERSAMPLING = 16  # samples per output pixel and axis when a large face is shrunk
+EYE_WEIGHT = 3.0  # of an eye corner; a nose point has 1, so that eyes and nose have about the same total weight
 
 
 def fit_transform(points: np.ndarray) -> np.ndarray:
-    """The alignment of a face: the similarity that brings its stable points closest to the template (least squares).
+    """Fit the alignment of a face: the similarity that maps its stable points to the template by least squares.
 
     Args:
-        points: (468, 2) or (68, 2), pixels of the picture.
+        points: (468, 2) or (68, 2), pixels of the image.
 
     Returns:
-        float64 (2, 3), pixels of the picture to pixels of the aligned frame.
+        float64 (2, 3), pixels of the image to pixels of the aligned face.
     """
     source = landmarks.stable(points).astype(np.float64)
-    target = TEMPLATE if len(source) == len(TEMPLATE) else TEMPLATE_68
+    target = np.array(ALIGNED_STABLE if len(source) == len(ALIGNED_STABLE) else ALIGNED_STABLE_68)
     weights = np.ones(len(source))
     weights[:4] = EYE_WEIGHT
     weights /= weights.sum()
     source_mean, target_mean = weights @ source, weights @ target
-    # As complex numbers a similarity is one multiplication, and its least squares fit one quotient.
+    # With points as complex numbers a similarity is one multiplication and its least-squares fit is one quotient.
     moved, wanted = (source - source_mean) @ (1, 1j), (target - target_mean) @ (1, 1j)
     factor = (weights * wanted * moved.conj()).sum() / (weights * abs(moved) ** 2).sum()
     linear = np.array(((factor.real, -factor.imag), (factor.imag, factor.real)))
@@ -58,12 +40,12 @@ def fit_transform(points: np.ndarray) -> np.ndarray:
 
 
 def smooth_transforms(transforms: np.ndarray) -> np.ndarray:
-    """Alignments of consecutive frames, each the mean of five around it, so that crops do not tremble.
+    """Replace the alignment of each frame by the mean over five frames, which removes jitter from the crops.
 
-    At both ends the mean is over as many frames as there are on both sides, so that nothing lags.
+    The mean is always centred: near both ends it covers fewer frames, so that the result does not lag.
 
     Args:
-        transforms: float64 (T, 2, 3).
+        transforms: float64 (T, 2, 3), the alignments of consecutive frames.
 
     Returns:
         float64 (T, 2, 3).
@@ -71,44 +53,60 @@ def smooth_transforms(transforms: np.ndarray) -> np.ndarray:
     count = len(transforms)
     sums = np.concatenate((np.zeros((1, 2, 3)), np.cumsum(transforms, axis=0, dtype=np.float64)))
     index = np.arange(count)
-    reach = np.minimum(SMOOTHED_OVER // 2, np.minimum(index, count - 1 - index))
+    reach = np.minimum(SMOOTHING_FRAMES // 2, np.minimum(index, count - 1 - index))
     return (sums[index + reach + 1] - sums[index - reach]) / (2 * reach + 1)[:, None, None]
 
 
 def warp(image: np.ndarray, M: np.ndarray, size: int = SIZE) -> np.ndarray:
-    """The aligned face, uint8 (size, size, 3); `size` other than 256 shows the same area finer or coarser.
+    """Warp an image to the aligned face.
 
-    A face that is larger in the picture than in the aligned frame is averaged down, so that fine detail does not alias;
-    a smaller one is interpolated (bicubic). Beyond the picture's edge its last pixels go on.
+    A face larger than in the aligned image is supersampled and averaged, which prevents aliasing; a smaller face is
+    interpolated (bicubic). Beyond the edge of the image its last pixels are repeated.
+
+    Args:
+        image: uint8 (H, W, 3).
+        M: float64 (2, 3), pixels of the image to pixels of the aligned face at 256x256.
+        size: side of the result in px; it always covers the same area of the face.
+
+    Returns:
+        uint8 (size, size, 3).
     """
     M = resized(M, size / SIZE)
-    fine = int(np.clip(np.ceil(1 / scale(M) - 0.01), 1, FINEST))
+    samples = int(np.clip(np.ceil(1 / scale(M) - 0.01), 1, MAX_SUPERSAMPLING))
     flags = cv2.INTER_CUBIC if scale(M) > 1 else cv2.INTER_LINEAR
     sampled = cv2.warpAffine(
-        image, resized(M, fine), (size * fine, size * fine), flags=flags, borderMode=cv2.BORDER_REPLICATE
+        image, resized(M, samples), (size * samples, size * samples), flags=flags, borderMode=cv2.BORDER_REPLICATE
     )
-    return sampled if fine == 1 else cv2.resize(sampled, (size, size), interpolation=cv2.INTER_AREA)
+    return sampled if samples == 1 else cv2.resize(sampled, (size, size), interpolation=cv2.INTER_AREA)
 
 
 def resized(M: np.ndarray, factor: float) -> np.ndarray:
-    """The alignment to a frame of `factor` times as many pixels to each side, its outer edges in the same place."""
+    """Return the alignment to an aligned face with `factor` times as many pixels per side; its outer edges stay."""
     finer = M * factor
     finer[:, 2] += (factor - 1) / 2
     return finer
 
 
 def scale(M: np.ndarray) -> float:
-    """Aligned pixels per pixel of the picture."""
+    """Return the scale of a similarity: pixels of the aligned face per pixel of the image."""
     return float(np.hypot(M[0, 0], M[1, 0]))
 
 
 def invert(M: np.ndarray) -> np.ndarray:
-    """The transform back, float64 (2, 3): from pixels of the aligned frame to pixels of the picture."""
+    """Return the inverse transform, float64 (2, 3): pixels of the aligned face to pixels of the image."""
     linear = np.linalg.inv(M[:, :2])
     return np.column_stack((linear, -linear @ M[:, 2]))
 
 
 def apply(M: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """Points (..., 2), in their dtype, through one transform (2, 3) or as many as there are leading dimensions."""
+    """Transform points.
+
+    Args:
+        M: (2, 3), or (..., 2, 3) with the leading dimensions of the points.
+        points: (..., N, 2).
+
+    Returns:
+        (..., N, 2) in the dtype of `points`.
+    """
     linear, shift = M[..., :2], M[..., None, :, 2]
     return (points @ np.swapaxes(linear, -1, -2) + shift).astype(points.dtype)

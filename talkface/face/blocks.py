@@ -1,4 +1,4 @@
-"""The one building block of MediaPipe's face networks, and TensorFlow's way of padding."""
+"""The building block of MediaPipe's face networks, and TensorFlow's SAME padding."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 
 def pad_like_tensorflow(x: Tensor, kernel: int, stride: int) -> Tensor:
-    """Pad (N, C, H, W) as TensorFlow's SAME does: where the padding is odd, the larger half goes right and below."""
+    """Pad (N, C, H, W) as TensorFlow's SAME does: of an odd padding the larger half goes to the right and bottom."""
     height, width = (max(kernel - (size % stride or stride), 0) for size in x.shape[2:])
     return F.pad(x, (width // 2, width - width // 2, height // 2, height - height // 2))
 
 
 class DepthwiseBlock(nn.Module):
-    """Depthwise 3x3 and pointwise convolution beside a shortcut: BlazeFace's block.
+    """BlazeFace's residual block: a depthwise 3x3 convolution, a pointwise convolution and a shortcut.
 
-    Where the shortcut must shrink or widen, it is max-pooled and gets channels of zeros.
+    With stride 2 the shortcut is max-pooled; if the output has more channels, the shortcut is padded with zeros.
     """
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1, prelu: bool = True) -> None:

@@ -1,6 +1,7 @@
 """MediaPipe's short-range face detector (BlazeFace) as a PyTorch module.
 
-It sees a picture of 128x128 and scores 896 anchors; each has a box and six key points. Weights: see weights/NOTICE.
+The input is a 128x128 image. The network scores 896 anchors and predicts a box and six key points for each.
+Weights: see weights/NOTICE.
 """
 
 from __future__ import annotations
@@ -17,20 +18,22 @@ from talkface.face.blocks import DepthwiseBlock, pad_like_tensorflow
 from talkface.face.weights import load_weights
 
 DETECTOR_SIZE = 128  # px, side of the input
-SCORE_WANTED = 0.5
-OVERLAP_OF_ONE_FACE = 0.3  # intersection over union from which two boxes are of the same face
+MIN_SCORE = 0.5
+SAME_FACE_IOU = 0.3  # boxes with a larger intersection over union belong to one face
 
 
 class Detection(NamedTuple):
-    """A face as the detector sees it, in pixels of the picture it was given."""
+    """A detected face, in pixels of the image that was searched."""
 
     box: np.ndarray  # float32 (4,): x, y, width, height
-    key_points: np.ndarray  # float32 (6, 2): eyes, nose, mouth, ears; of two, that on the picture's left first
+    key_points: np.ndarray  # float32 (6, 2): eyes, nose, mouth, ears; of each pair the image's left one first
     score: float
 
 
 class FaceDetector(nn.Module):
-    """BlazeFace, short range: faces larger than about a tenth of the picture. Input: RGB in [-1, 1], square."""
+    """BlazeFace, short range: it detects faces larger than about a tenth of its square input, RGB in [-1, 1]."""
+
+    anchors: Tensor  # (896, 2) px of the 128x128 input
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,34 +47,34 @@ class FaceDetector(nn.Module):
         self.place_fine, self.place_coarse = nn.Conv2d(88, 32, 1), nn.Conv2d(96, 96, 1)
         self.register_buffer("anchors", _anchors(), persistent=False)
 
-    def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Score all anchors of N pictures.
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Score all anchors of N images and predict their coordinates.
 
         Args:
-            pictures: float (N, 3, 128, 128), RGB in [-1, 1].
+            images: float (N, 3, 128, 128), RGB in [-1, 1].
 
         Returns:
-            scores (N, 896) in [0, 1]; places (N, 896, 8, 2) in pixels of the 128: centre of the box, its size (width,
-            height), six key points.
+            scores (N, 896) in [0, 1]; coordinates (N, 896, 8, 2) in pixels of the 128x128 input: the centre of the
+            box, its size (width, height), and six key points.
         """
-        fine = self.fine(self.stem(pad_like_tensorflow(pictures, 5, 2)).relu())
+        fine = self.fine(self.stem(pad_like_tensorflow(images, 5, 2)).relu())
         coarse = self.coarse(fine)
         scores = torch.cat((_per_anchor(self.score_fine(fine), 1), _per_anchor(self.score_coarse(coarse), 1)), 1)
-        places = torch.cat((_per_anchor(self.place_fine(fine), 16), _per_anchor(self.place_coarse(coarse), 16)), 1)
-        places = places.unflatten(2, (8, 2))
-        size = places[:, :, 1:2]
-        places = places + self.anchors[:, None]
-        places[:, :, 1:2] = size
-        return torch.sigmoid(scores.squeeze(2).clamp(-100, 100)), places
+        offsets = torch.cat((_per_anchor(self.place_fine(fine), 16), _per_anchor(self.place_coarse(coarse), 16)), 1)
+        offsets = offsets.unflatten(2, (8, 2))
+        size = offsets[:, :, 1:2]
+        coordinates = offsets + self.anchors[:, None]
+        coordinates[:, :, 1:2] = size
+        return torch.sigmoid(scores.squeeze(2).clamp(-100, 100)), coordinates
 
 
 def _per_anchor(x: Tensor, values: int) -> Tensor:
-    """(N, anchors x values, H, W) to (N, H x W x anchors, values), in the order of TensorFlow's reshape."""
+    """Reshape (N, anchors x values, H, W) to (N, H x W x anchors, values), in the order of TensorFlow's reshape."""
     return x.permute(0, 2, 3, 1).reshape(len(x), -1, values)
 
 
 def _anchors() -> Tensor:
-    """(896, 2) pixels: the centres of 16x16 cells with two anchors each, then of 8x8 cells with six."""
+    """Return (896, 2) px: the centres of 16x16 cells with two anchors each, then of 8x8 cells with six each."""
     grids = []
     for cells, count in ((16, 2), (8, 6)):
         centre = (torch.arange(cells) + 0.5) * (DETECTOR_SIZE / cells)
@@ -80,39 +83,42 @@ def _anchors() -> Tensor:
     return torch.cat(grids)
 
 
-def read_detections(scores: np.ndarray, places: np.ndarray, wanted: float = SCORE_WANTED) -> list[Detection]:
-    """The faces among one picture's anchors, best first: anchors of one face are merged, weighted by score.
+def decode_detections(scores: np.ndarray, coordinates: np.ndarray, min_score: float = MIN_SCORE) -> list[Detection]:
+    """Turn the network's output for one image into faces, best first, by BlazeFace's weighted non-maximum suppression.
+
+    Overlapping anchors are averaged with their scores as weights.
 
     Args:
-        scores: (896,) and places (896, 8, 2) as the network gives them, in any pixels.
-        wanted: least score of a face.
+        scores: (896,), as the network returns them.
+        coordinates: (896, 8, 2), as the network returns them, or transformed to the pixels of another image.
+        min_score: anchors with a lower score are ignored.
     """
-    likely = np.flatnonzero(scores >= wanted)
-    order = likely[np.argsort(-scores[likely], kind="stable")]
-    boxes = np.concatenate((places[:, 0] - places[:, 1] / 2, places[:, 1]), 1)
-    found = []
+    candidates = np.flatnonzero(scores >= min_score)
+    order = candidates[np.argsort(-scores[candidates], kind="stable")]
+    boxes = np.concatenate((coordinates[:, 0] - coordinates[:, 1] / 2, coordinates[:, 1]), 1)
+    detections = []
     while len(order):
-        same = overlap(boxes[order[0]], boxes[order]) > OVERLAP_OF_ONE_FACE
+        same = iou(boxes[order[0]], boxes[order]) > SAME_FACE_IOU
         same[0] = True
-        of_one = order[same]
-        box = np.average(boxes[of_one], 0, scores[of_one])
-        key_points = np.average(places[of_one, 2:], 0, scores[of_one])
-        found.append(Detection(box.astype(np.float32), key_points.astype(np.float32), float(scores[order[0]])))
+        merged = order[same]
+        box = np.average(boxes[merged], 0, scores[merged])
+        key_points = np.average(coordinates[merged, 2:], 0, scores[merged])
+        detections.append(Detection(box.astype(np.float32), key_points.astype(np.float32), float(scores[order[0]])))
         order = order[~same]
-    return found
+    return detections
 
 
-def best_of_each_face(found: list[Detection]) -> list[Detection]:
-    """The first of the detections of each face: what several looks at one picture, best first, amount to."""
+def suppress_duplicates(detections: list[Detection]) -> list[Detection]:
+    """Keep the first detection of each face (non-maximum suppression of detections that are sorted best first)."""
     kept: list[Detection] = []
-    for one in found:
-        if all(overlap(one.box, other.box) <= OVERLAP_OF_ONE_FACE for other in kept):
-            kept.append(one)
+    for detection in detections:
+        if all(iou(detection.box, other.box) <= SAME_FACE_IOU for other in kept):
+            kept.append(detection)
     return kept
 
 
-def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of one box (4,) with one (4,) or with many (N, 4): x, y, width, height."""
+def iou(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Return the intersection over union of one box (4,) with one (4,) or many (N, 4): x, y, width, height."""
     low = np.maximum(box[:2], boxes[..., :2])
     high = np.minimum(box[:2] + box[2:], boxes[..., :2] + boxes[..., 2:])
     common = np.prod(np.clip(high - low, 0, None), axis=-1)
@@ -120,9 +126,9 @@ def overlap(box: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 
 
 def load_face_detector(path: Path | None = None, device: torch.device | str = "cpu") -> FaceDetector:
-    """The detector with its published weights, or those in `path`, ready for inference on `device`.
+    """Load the detector with the bundled weights, or those in `path`, ready for inference on `device`.
 
     Raises:
-        TalkfaceError: the weights are missing, cut, or of another network.
+        TalkfaceError: the weights are missing, truncated, or of another network.
     """
     return load_weights(FaceDetector(), path or weights_dir() / "face_detector.safetensors", device)

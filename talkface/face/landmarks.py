@@ -1,22 +1,22 @@
-"""Which point of the face mesh is what, and measures on them.
+"""Landmark indices and measures on landmarks.
 
-Two schemes are understood, told apart by their number of points: the 468 of MediaPipe's mesh and the 68 of iBUG
-(300-W), which `--landmarks fan` gives. Left and right are those of the picture, not of the person.
+Functions accept two schemes and tell them apart by the number of points: the 468 points of MediaPipe's mesh, and the 68
+points of iBUG (300-W), which `--landmarks fan` produces. Left and right are those of the image, not of the person.
 
-Shapes: points (..., 468, 2) or (..., 68, 2) in pixels; any number of leading dimensions.
+Shapes: points (..., 468, 2) or (..., 68, 2) in pixels, with any number of leading dimensions.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-# The lips' outlines, from the left corner along the lower lip to the right corner and back along the upper lip.
+# Outlines of the lips, from the left corner along the lower lip to the right corner and back along the upper lip.
 LIPS_OUTER = (61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 409, 270, 269, 267, 0, 37, 39, 40, 185)
 LIPS_INNER = (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 415, 310, 311, 312, 13, 82, 81, 80, 191)
 LIPS = LIPS_OUTER + LIPS_INNER
 
 EYES = (33, 133, 362, 263)  # corners: outer and inner of the left eye, inner and outer of the right
-STABLE = (*EYES, 168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327)  # hardly move in speech: eye corners, nose
+STABLE = (*EYES, 168, 6, 197, 195, 5, 4, 1, 19, 94, 2, 98, 327)  # eye corners and nose, which speech hardly moves
 
 # The 68 points of iBUG: jaw, brows, nose, eyes, outer and inner lips.
 FROM_468_TO_68 = (
@@ -30,7 +30,7 @@ FROM_468_TO_68 = (
 EYES_68 = (36, 39, 42, 45)
 STABLE_68 = (*EYES_68, *range(27, 36))
 
-# What the mesh's region networks give, in their order. Every ring: lower half from the left, then upper half.
+# Outputs of the mesh's region networks in their order. Each ring: its lower half from the left, then its upper half.
 LIPS_REGION = (
     *(61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409),
     *(78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415),
@@ -54,7 +54,7 @@ RIGHT_EYE_REGION = (
 
 
 def _lips_from_20() -> np.ndarray:
-    """(40, 20): the lips' 40 points from iBUG's 20, by walking each outline between its known points."""
+    """Return (40, 20): weights that interpolate the 40 lip points linearly along the outlines of iBUG's 20 points."""
     weights = np.zeros((40, 20))
     for ring, first, outline in ((LIPS_OUTER, 0, FROM_468_TO_68[48:60]), (LIPS_INNER, 12, FROM_468_TO_68[60:])):
         known = sorted((ring.index(point), first + number) for number, point in enumerate(outline))
@@ -71,14 +71,14 @@ _LIPS_FROM_20 = _lips_from_20()
 
 
 def to_68(points: np.ndarray) -> np.ndarray:
-    """The 68 points of iBUG's scheme, (..., 68, 2). Points already in that scheme come back as they are."""
+    """Convert points to iBUG's scheme, (..., 68, 2). Points already in that scheme are returned unchanged."""
     return points if points.shape[-2] == 68 else points[..., FROM_468_TO_68, :]
 
 
 def lips(points: np.ndarray) -> np.ndarray:
-    """The lips, (..., 40, 2): the outer outline (20), then the inner (20), each from the left corner along the bottom.
+    """Return the lips, (..., 40, 2): the outer, then the inner outline, each 20 points in the order of LIPS_OUTER.
 
-    From 68 points, those between iBUG's 20 are interpolated.
+    With 68 points, the points between iBUG's 20 are interpolated.
     """
     if points.shape[-2] == 68:
         return (_LIPS_FROM_20 @ points[..., 48:, :]).astype(points.dtype)
@@ -86,29 +86,29 @@ def lips(points: np.ndarray) -> np.ndarray:
 
 
 def stable(points: np.ndarray) -> np.ndarray:
-    """Points that hardly move in speech: (..., 16, 2) of the mesh, (..., 13, 2) of 68 points."""
+    """Return the points that speech hardly moves: (..., 16, 2) of the mesh, (..., 13, 2) of 68 points."""
     return points[..., STABLE_68 if points.shape[-2] == 68 else STABLE, :]
 
 
 def eye_centres(points: np.ndarray) -> np.ndarray:
-    """The left and the right eye, (..., 2, 2): the mean of each eye's two corners."""
+    """Return the centres of the left and the right eye, (..., 2, 2): the mean of each eye's two corners."""
     corners = points[..., EYES_68 if points.shape[-2] == 68 else EYES, :]
     return (corners[..., 0::2, :] + corners[..., 1::2, :]) / 2
 
 
 def eye_distance(points: np.ndarray) -> np.ndarray:
-    """Pixels between the eye centres, (...)."""
+    """Return the distance between the eye centres in pixels, (...)."""
     centres = eye_centres(points)
     return np.linalg.norm(centres[..., 1, :] - centres[..., 0, :], axis=-1)
 
 
 def mouth_opening(lips40: np.ndarray, eye_distance: np.ndarray | float) -> np.ndarray:
-    """The gap between the lips over the eye distance, (...): 0 for a closed mouth, about 0.3 for a wide "ah".
+    """Return the gap between the lips over the eye distance, (...): 0 for a closed mouth, about 0.3 for a wide "ah".
 
-    The mean over the three middle pairs of the inner outline (82-87, 13-14, 312-317).
+    The gap is the mean over the three middle pairs of the inner outline (82-87, 13-14, 312-317).
 
     Args:
-        lips40: (..., 40, 2) as `lips` gives them.
+        lips40: (..., 40, 2) as `lips` returns them.
         eye_distance: in the same pixels, (...) or a scalar.
     """
     bottom, top = lips40[..., (24, 25, 26), :], lips40[..., (36, 35, 34), :]

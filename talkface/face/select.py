@@ -1,4 +1,4 @@
-"""Which face of a photo is to speak, and how it lies on the 256x256 face that the networks know."""
+"""Selection of the face of a photo that is to be animated, and its alignment to 256x256 px."""
 
 from __future__ import annotations
 
@@ -18,43 +18,46 @@ from talkface.face.landmarks import eye_distance, lips
 
 Box = tuple[float, float, float, float]
 
-TURNED_YAW = 25.0  # degrees from which the far half of the mouth is drawn less well
-FLAT_SHARE = 0.6  # of a face without any shade: drawings have 0.63 to 0.81, photos up to 0.11, one burnt out 0.54
-SMALL_EYES = 24.0  # px between the eyes; a smaller face is a blur at 256x256
+WARN_YAW = 25.0  # degrees; beyond this the far half of the mouth is rendered less well
+MAX_FLAT_SHARE = (
+    0.6  # of a face that has no shading: drawings have 0.63 to 0.81, photos up to 0.11, an overexposed 0.54
+)
+MIN_EYE_DISTANCE = 24.0  # px; a smaller face is blurred at 256x256
+MIN_BOX_SIDE = 8  # px
 
-# An upright face in its mesh's box, as fractions of the height of the box.
-EYES_BELOW_TOP = 0.31
-EYES_APART = 0.40
+# An upright face inside its mesh's box, as fractions of the height of the box.
+EYE_LINE_HEIGHT = 0.31  # from the top
+EYE_SPACING = 0.40
 
 
 @dataclass(frozen=True)
 class SelectedFace:
-    """The face that speaks."""
+    """The face to animate."""
 
     transform: np.ndarray
-    """float64 (2, 3): px of the photo to the aligned face."""
+    """float64 (2, 3): pixels of the photo to pixels of the aligned face."""
     box: Box
-    """x, y, width, height, px of the photo."""
+    """x, y, width, height, pixels of the photo."""
     number: int | None = None
-    """From left to right, from 1; None for a face that the user pointed at."""
+    """Position from left to right, starting at 1; None for a face that was given by its box."""
     found: int | None = None
-    """Faces in the photo; None where they were not counted."""
+    """Number of faces in the photo; None if they were not counted."""
     lips: np.ndarray = field(default_factory=lambda: np.array(ALIGNED_LIPS, np.float32))
-    """float32 (40, 2) px of the aligned face; where there are no landmarks, those of a usual face."""
+    """float32 (40, 2), pixels of the aligned face; the template's lips if there are no landmarks."""
     yaw: float | None = None
-    """Degrees to the side, rough; None where there are no landmarks."""
+    """Approximate rotation to the side in degrees; None if there are no landmarks."""
     notes: tuple[str, ...] = ()
     """What the user should know."""
 
     def to_dict(self) -> dict[str, Any]:
-        """For a manifest: values that JSON can hold."""
+        """Return the values that a manifest contains, all of types that JSON can hold."""
         box = [round(float(value), 1) for value in self.box]
         yaw = None if self.yaw is None else round(self.yaw, 1)
         return {"box": box, "number": self.number, "found": self.found, "yaw": yaw}
 
 
 def select_face(
-    picture: np.ndarray,
+    image: np.ndarray,
     name: str,
     *,
     number: int | None = None,
@@ -62,61 +65,79 @@ def select_face(
     landmarks: str = "mesh",
     device: torch.device | str = "cpu",
 ) -> SelectedFace:
-    """The face of a photo that is to speak: the largest, the one of that number, or the one in the box.
+    """Select the face of a photo that is to be animated: the largest, the one with `number`, or the one in `box`.
 
     Args:
-        picture: uint8 RGB (H, W, 3).
-        name: what to call the photo in messages.
-        number: counted from 1 from left to right.
-        box: x, y, width, height in px of the photo. Where no face can be made out in it (a drawing), the box is taken
-            for an upright face from forehead to chin.
+        image: uint8 RGB (H, W, 3).
+        name: the photo's name for messages.
+        number: position of the face from left to right, starting at 1.
+        box: x, y, width, height in px of the photo. If no face is detected in it (a drawing), the box is assumed to
+            enclose an upright face from forehead to chin.
         landmarks: "mesh" or "fan".
         device: where the face networks run.
 
     Raises:
-        TalkfaceError: no face, a drawn one, too much of a profile, no such number, a box outside the photo; for "fan",
-            that package or its weights are missing.
+        TalkfaceError: there is no face, or it is drawn or turned too far to the side; there is no face with that
+            number; the box is outside the photo; for "fan", its package or weights are missing.
     """
     if number is not None and box is not None:
-        raise TalkfaceError("--face and --box both say which face to take.", "Give one of them.")
+        raise TalkfaceError("--face and --box are given together, and both select a face.", "Give only one of them.")
     finder = _finder(landmarks, device)
-    if box is None:
-        faces = finder.find(picture)
-        index = _chosen(faces, picture, name, number)
-        face, found, notes = faces[index], len(faces), []
-        if number is None and found > 1:
-            notes = [f"{name} has {found} faces; the largest speaks, number {index + 1} from the left (see --face)."]
-    else:
-        _check_box(box, picture, name)
-        face, index, found, notes = finder.find_in(picture, box), None, None, []
-        if face is None:
-            note = f"No face can be made out in --box of {name}: the box is taken for an upright one, forehead to chin."
-            return SelectedFace(upright(box), _plain(box), notes=(note,))
-    _refuse_profile(face, name)
-    transform = fit_transform(face.points)
-    if box is None:
-        _refuse_drawing(warp(picture, transform), name)
-    return SelectedFace(
-        transform,
-        _plain(face.box),
-        number=None if index is None else index + 1,
-        found=found,
-        lips=apply(transform, lips(face.points)),
-        yaw=face.yaw,
-        notes=(*notes, *_doubts(face, name)),
-    )
+    if box is not None:
+        return _select_in_box(finder, image, name, box)
+    faces = finder.find(image)
+    index = _index_of_face(faces, image, name, number)
+    notes: tuple[str, ...] = ()
+    if number is None and len(faces) > 1:
+        notes = (
+            f"{name} has {len(faces)} faces; the largest one, number {index + 1} from the left, is used (see --face).",
+        )
+    _refuse_profile(faces[index], name)
+    _refuse_drawing(warp(image, fit_transform(faces[index].points)), name)
+    return _selected(faces[index], name, notes, number=index + 1, found=len(faces))
 
 
 def _finder(landmarks: str, device: torch.device | str) -> FaceFinder | FanFinder:
     if landmarks not in ("mesh", "fan"):
-        raise TalkfaceError(f"--landmarks {landmarks}: neither mesh nor fan.", "Use mesh, or leave it out.")
+        raise TalkfaceError(
+            f"--landmarks {landmarks} is not a valid kind of landmarks: expected mesh or fan.",
+            "Use mesh, or leave it out.",
+        )
     return FanFinder(device) if landmarks == "fan" else FaceFinder(device)
 
 
-def _chosen(faces: list[Face], picture: np.ndarray, name: str, number: int | None) -> int:
-    """Index of the face with that number, or else of the largest."""
+def _select_in_box(finder: FaceFinder | FanFinder, image: np.ndarray, name: str, box: Box) -> SelectedFace:
+    """Select the face in a box. A drawing is accepted, because the user has pointed at it."""
+    _check_box(box, image, name)
+    face = finder.find_in(image, box)
+    if face is None:
+        note = (
+            f"No face was detected in --box of {name}. The box is assumed to enclose an upright face, forehead to chin."
+        )
+        return SelectedFace(upright(box), _plain(box), notes=(note,))
+    _refuse_profile(face, name)
+    return _selected(face, name)
+
+
+def _selected(
+    face: Face, name: str, notes: tuple[str, ...] = (), number: int | None = None, found: int | None = None
+) -> SelectedFace:
+    transform = fit_transform(face.points)
+    return SelectedFace(
+        transform,
+        _plain(face.box),
+        number=number,
+        found=found,
+        lips=apply(transform, lips(face.points)),
+        yaw=face.yaw,
+        notes=(*notes, *_warnings(face, name)),
+    )
+
+
+def _index_of_face(faces: list[Face], image: np.ndarray, name: str, number: int | None) -> int:
+    """Return the index of the face with that number; without a number, of the largest face."""
     if not faces:
-        height, width = picture.shape[:2]
+        height, width = image.shape[:2]
         raise TalkfaceError(
             f"No face found in {name} ({width}x{height}).",
             "Use a photo of a face looking at the camera, at least 100 pixels wide, or point at it with --box x,y,w,h.",
@@ -132,27 +153,27 @@ def _chosen(faces: list[Face], picture: np.ndarray, name: str, number: int | Non
 
 
 def upright(box: Box) -> np.ndarray:
-    """The transform of an upright face of usual proportions that fills `box` from forehead to chin, float64 (2, 3)."""
+    """Return the alignment, float64 (2, 3), of an upright face of usual proportions that fills `box`."""
     x, y, width, height = box
-    scale = EYE_DISTANCE / (EYES_APART * height)
-    eyes_x, eyes_y = x + width / 2, y + EYES_BELOW_TOP * height
+    scale = EYE_DISTANCE / (EYE_SPACING * height)
+    eyes_x, eyes_y = x + width / 2, y + EYE_LINE_HEIGHT * height
     return np.array([[scale, 0, EYE_CENTRE[0] - scale * eyes_x], [0, scale, EYE_CENTRE[1] - scale * eyes_y]])
 
 
-def _check_box(box: Box, picture: np.ndarray, name: str) -> None:
-    height, width = picture.shape[:2]
+def _check_box(box: Box, image: np.ndarray, name: str) -> None:
+    height, width = image.shape[:2]
     x, y, box_width, box_height = box
     shown = ",".join(f"{value:g}" for value in box)
     if not np.isfinite(box).all():
         raise TalkfaceError(f"--box {shown} is not four numbers of pixels.", "Give x,y,w,h, as in 120,80,300,300.")
-    if min(box_width, box_height) < 8:
+    if min(box_width, box_height) < MIN_BOX_SIDE:
         raise TalkfaceError(
-            f"--box {shown}: {box_width:g} px wide and {box_height:g} px high is no face.",
+            f"--box {shown} is {box_width:g} px wide and {box_height:g} px high; both must be at least {MIN_BOX_SIDE}.",
             "Give x,y,w,h: the left and top edge, the width and the height, in pixels.",
         )
     if x < 0 or y < 0 or x + box_width > width or y + box_height > height:
         raise TalkfaceError(
-            f"--box {shown} reaches out of {name}, which is {width}x{height} pixels.",
+            f"--box {shown} extends beyond {name}, which is {width}x{height} pixels.",
             "Give x,y,w,h: the left and top edge, the width and the height, in pixels of the upright photo.",
         )
 
@@ -161,34 +182,35 @@ def _refuse_profile(face: Face, name: str) -> None:
     if abs(face.yaw) > PROFILE_YAW:
         raise TalkfaceError(
             f"The face in {name} is turned about {abs(face.yaw):.0f} degrees to the side; "
-            f"up to {PROFILE_YAW:.0f} can be made to speak.",
+            f"at most {PROFILE_YAW:.0f} can be animated.",
             "Use a photo in which the face looks at the camera, or choose another face with --face N.",
         )
 
 
 def _refuse_drawing(aligned: np.ndarray, name: str) -> None:
-    """A face of plain colours, such as a cartoon's: landmarks of people do not fit it."""
+    """Refuse a face of plain colours, such as a cartoon's: the landmark networks were trained on photos of people."""
     gray = cv2.cvtColor(aligned, cv2.COLOR_RGB2GRAY)[40:230, 40:216]
-    around = np.ones((5, 5), np.uint8)
-    flat = float((cv2.dilate(gray, around) - cv2.erode(gray, around) <= 1).mean())
-    if flat > FLAT_SHARE:
+    kernel = np.ones((5, 5), np.uint8)
+    flat = float((cv2.dilate(gray, kernel) - cv2.erode(gray, kernel) <= 1).mean())
+    if flat > MAX_FLAT_SHARE:
         raise TalkfaceError(
-            f"The face in {name} seems to be drawn: {flat:.0%} of it is of plain colour.",
+            f"The face in {name} seems to be drawn: {flat:.0%} of it has no shading.",
             "Use a photo of a face looking at the camera, or point at the drawn one with --box x,y,w,h.",
         )
 
 
-def _doubts(face: Face, name: str) -> tuple[str, ...]:
+def _warnings(face: Face, name: str) -> tuple[str, ...]:
     notes = []
-    if abs(face.yaw) > TURNED_YAW:
+    if abs(face.yaw) > WARN_YAW:
         notes.append(
-            f"The face in {name} is turned about {abs(face.yaw):.0f} degrees: its far side may look less real."
+            f"The face in {name} is turned about {abs(face.yaw):.0f} degrees: its far side may look less realistic."
         )
-    apart = float(eye_distance(face.points))
-    if apart < SMALL_EYES:
-        notes.append(f"The face in {name} is small ({apart:.0f} px between the eyes): it will look soft.")
+    distance = float(eye_distance(face.points))
+    if distance < MIN_EYE_DISTANCE:
+        notes.append(f"The face in {name} is small ({distance:.0f} px between the eyes): it will look blurred.")
     return tuple(notes)
 
 
 def _plain(box: Any) -> Box:
-    return tuple(float(value) for value in box)
+    x, y, width, height = (float(value) for value in box)
+    return x, y, width, height

@@ -1,4 +1,4 @@
-"""Reading the weights of the face networks."""
+"""Loading of the weights of the face networks."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 def load_weights(network: Network, path: Path, device: torch.device | str) -> Network:
-    """Fill `network` from a safetensors file (stored as float16, used as float32) and freeze it.
+    """Load a safetensors file (stored as float16, used as float32) into `network`, freeze it and move it to `device`.
 
     Raises:
-        TalkfaceError: the file is missing, cut, or holds another network's weights.
+        TalkfaceError: the file is missing or truncated, or it holds the weights of another network.
     """
     if not path.is_file():
         raise TalkfaceError(
-            f"The weights of the face finder are missing: there is no {path}.",
-            "Install talkface again, or make the file with weights/convert_mediapipe.py.",
+            f"The weights of the face networks are missing: {path} does not exist.",
+            "Install talkface again, or create the file with weights/convert_mediapipe.py.",
         )
     try:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         network.load_state_dict(tensors)
     except (SafetensorError, RuntimeError) as error:
         raise TalkfaceError(
-            f"{path} is not a whole {type(network).__name__} weights file: {str(error).splitlines()[0]}",
-            "Install talkface again, or make the file with weights/convert_mediapipe.py.",
+            f"{path} is not a complete {type(network).__name__} weights file: {str(error).splitlines()[0]}",
+            "Install talkface again, or create the file with weights/convert_mediapipe.py.",
         ) from error
-    network = network.to(device=device, memory_format=torch.channels_last)
+    network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs
     return network.eval().requires_grad_(False)

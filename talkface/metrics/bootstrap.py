@@ -1,7 +1,8 @@
 """95 % intervals by resampling clips, for any score that is a function of sums over clips.
 
-Frames of one clip are not independent, so clips are what is drawn. Every metric here is a ratio or a correlation made
-of sums over clips, so a resampled table is a sum of rows: 2,000 resamples of a hundred clips take milliseconds.
+Frames of one clip are not independent, so whole clips are resampled. Every metric here is a ratio or a correlation of
+sums over clips, so the sums of one resample are a weighted sum of rows: 2,000 resamples of a hundred clips take
+milliseconds.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ LEVEL = 95.0
 
 
 def mean_of_sums(sums: np.ndarray) -> np.ndarray:
-    """(..., 2) sums of values and counts -> (...,) their mean; NaN where nothing was counted."""
+    """(..., 2) sums of values and counts -> (...,) means; NaN where the count is 0."""
     total, count = sums[..., 0], sums[..., 1]
     return np.where(count > 0, total / np.where(count > 0, count, 1), np.nan)
 
@@ -26,12 +27,12 @@ def interval(
     """Percentile bootstrap interval of `score` over clips.
 
     Args:
-        clips: (M, K) what each of M clips adds to the K sums.
-        score: maps summed rows (B, K) to scores (B,).
-        seed: of the resampling.
+        clips: (M, K) the K sums of each of M clips.
+        score: maps B sums over clips (B, K) to scores (B,).
+        seed: seed of the resampling.
 
     Returns:
-        The 2.5 and the 97.5 percentile. NaN for fewer than two clips: one clip says nothing about others.
+        The 2.5 and the 97.5 percentile. NaN for fewer than two clips, because the spread over clips is unknown.
     """
     if len(clips) < 2:
         return float("nan"), float("nan")

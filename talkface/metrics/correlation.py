@@ -1,4 +1,4 @@
-"""Pearson's correlation from sums that can be added over clips: `mouth_r`, and what `sync` is made of.
+"""Pearson's correlation from sums that can be added over clips, for `mouth_r` and `sync`.
 
 Shapes: N frames; a curve is float (N,), one value per video frame.
 """
@@ -9,7 +9,7 @@ import numpy as np
 
 
 def correlation_sums(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """What one clip adds to the pooled correlation of two curves, each clip's mean taken off.
+    """The sums that one clip adds to the pooled correlation of two curves; each clip's mean is subtracted first.
 
     Args:
         real: (N,) mouth opening of the real clip.
@@ -24,17 +24,18 @@ def correlation_sums(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def correlation(sums: np.ndarray) -> np.ndarray:
-    """Pearson's r from `correlation_sums`, (..., 3) -> (...,); NaN where a curve never moves, as a still photo's."""
+    """Pearson's r from `correlation_sums`, (..., 3) -> (...,); NaN where a curve is constant, as of a static photo."""
     return pearson(sums[..., 0], sums[..., 1], sums[..., 2])
 
 
 def opening_std_ratio(sums: np.ndarray) -> np.ndarray:
-    """How much the second curve moves beside the first, (..., 3) -> (...,): ratio of their standard deviations.
+    """Ratio of the standard deviations of the second and the first curve of `correlation_sums`, (..., 3) -> (...,).
 
-    Correlation does not tell a mouth that follows timidly, or trembles, from one that speaks; this does.
+    It shows movements that are too small or too large, which the correlation does not show. NaN where the first curve
+    is constant.
     """
-    still = sums[..., 1] < 1e-12
-    return np.where(still, np.nan, np.sqrt(sums[..., 2] / np.where(still, 1.0, sums[..., 1])))
+    constant = sums[..., 1] < 1e-12
+    return np.where(constant, np.nan, np.sqrt(sums[..., 2] / np.where(constant, 1.0, sums[..., 1])))
 
 
 def pearson(xy: np.ndarray, xx: np.ndarray, yy: np.ndarray) -> np.ndarray:

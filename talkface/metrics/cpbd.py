@@ -1,6 +1,7 @@
 """Sharpness without a reference: cumulative probability of blur detection (Narvekar and Karam, IEEE TIP 20(9), 2011).
 
-The lineage prints it for generated frames. It looks at one picture alone, so a sharp wrong mouth scores well.
+Papers on talking faces report it for generated frames. It looks at one picture alone, so a sharp but wrong mouth
+scores well.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ EDGE_SHARE = 0.002  # a block with more edge pixels than this share counts
 BETA = 3.6
 JUST_NOTICEABLE_BLUR = 0.63  # probability of detecting blur at the just-noticeable width
 NARROW_CONTRAST = 50  # grey levels: blocks up to this contrast have a just-noticeable width of 5 px, others of 3
-LONGEST = 101  # px, where the walk along an edge's slope gives up
+MAX_SLOPE = 101  # px, the longest slope that is measured
 
 
 def cpbd(frames: np.ndarray) -> np.ndarray:
-    """The share of edge pixels whose blur would not be noticed, for each frame.
+    """The share of edge pixels whose blur is not noticeable, for each frame.
 
     Args:
         frames: uint8 RGB (N, H, W, 3), sides of at least 64 px.
 
     Returns:
-        float64 (N,) in [0, 1]: 1 sharp, 0 blurred (or without an edge).
+        float64 (N,) in [0, 1]: 1 is sharp, 0 is blurred or has no edge.
     """
     return np.array([_sharpness(cv2.cvtColor(np.ascontiguousarray(f), cv2.COLOR_RGB2GRAY)) for f in frames])
 
@@ -51,7 +52,7 @@ def edge_widths(image: np.ndarray) -> np.ndarray:
         image: float64 (H, W) grey levels.
 
     Returns:
-        (H, W), zero where there is no edge.
+        float64 (H, W) in px, 0 where there is no edge.
     """
     gradient_y, gradient_x = np.gradient(image)
     angle = 45 * np.round(np.degrees(np.arctan2(gradient_y, gradient_x)) / 45)
@@ -59,7 +60,7 @@ def edge_widths(image: np.ndarray) -> np.ndarray:
     rising, falling = angle == 0, np.abs(angle) == 180
     up_right, down_right = _slope_lengths(image), _slope_lengths(-image)
     up_left, down_left = _slope_lengths(-image[:, ::-1])[:, ::-1], _slope_lengths(image[:, ::-1])[:, ::-1]
-    # Going left, a rising edge descends and a falling one climbs.
+    # To the left of its pixel, a rising edge falls and a falling edge rises.
     width = np.where(rising, _beside(up_right, 1) + _beside(up_left, -1), 0)
     width = np.where(falling, _beside(down_right, 1) + _beside(down_left, -1), width)
     width[~_thin_vertical_edges(image)] = 0
@@ -69,12 +70,12 @@ def edge_widths(image: np.ndarray) -> np.ndarray:
 
 
 def _slope_lengths(image: np.ndarray) -> np.ndarray:
-    """How many px from each pixel to the right the grey level keeps climbing, counting the pixel itself."""
+    """For how many px from each pixel to the right the grey level keeps rising, counting the pixel itself."""
     length = np.ones(image.shape)
-    climbs = image[:, 1:] > image[:, :-1]
+    rises = image[:, 1:] > image[:, :-1]
     for x in range(image.shape[1] - 2, -1, -1):
-        length[:, x] = np.where(climbs[:, x], length[:, x + 1] + 1, 1)
-    return np.minimum(length, LONGEST)
+        length[:, x] = np.where(rises[:, x], length[:, x + 1] + 1, 1)
+    return np.minimum(length, MAX_SLOPE)
 
 
 def _beside(lengths: np.ndarray, step: int) -> np.ndarray:

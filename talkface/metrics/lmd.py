@@ -1,7 +1,7 @@
 """Landmark distance of the mouth (Chen et al., "Lip Movements Generation at a Glance", ECCV 2018).
 
-Shapes: N frames; points are float (N, P, 2) in pixels of the aligned face. Both sides of a comparison must come from
-the same landmark detector: detectors disagree with each other by about 1 % of the eye distance on the lips.
+Shapes: N frames; points are float (N, P, 2) in pixels of the aligned face. The points of both faces must come from the
+same landmark detector: on the lips, detectors differ from each other by about 1 % of the eye distance.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ MOUTH_68 = slice(48, 68)
 def landmark_distance(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
     """LMD of each frame: mean Euclidean distance of mouth points after each mouth's own centroid is subtracted.
 
-    No scale and no rotation is removed. The mean is over the points, as in the definition; the code that Chen et al.
-    released forgets this division, their published figures do not.
+    Scale and rotation are not removed. The mean is over the points, as in the definition; the code that Chen et al.
+    released lacks this division, but their published figures have it.
 
     Args:
         real: (N, 20, 2) mouth points of the real frames.
         fake: (N, 20, 2) of the generated ones.
 
     Returns:
-        float64 (N,) in the unit of the points. It grows with resolution: twice as large at 256 px as at 128 px.
+        float64 (N,) in the unit of the points. It is proportional to the resolution: at 256 px twice that at 128 px.
 
     Raises:
         ValueError: the two differ in shape, or are not (N, P, 2).
@@ -34,20 +34,21 @@ def landmark_distance(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
         1.4142
     """
     if real.shape != fake.shape or real.ndim != 3 or real.shape[2] != 2:
-        raise ValueError(f"wanted two arrays (N, P, 2) of one shape, got {real.shape} and {fake.shape}")
+        raise ValueError(f"expected two arrays (N, P, 2) of one shape, got {real.shape} and {fake.shape}")
     return np.linalg.norm(_centred(real) - _centred(fake), axis=2).mean(axis=1)
 
 
 def collapsed_mouth_distance(real: np.ndarray) -> np.ndarray:
-    """What `landmark_distance` gives for a mouth shrunk to a point: the penalty of a frame in which no face is found.
+    """The `landmark_distance` of a mouth shrunk to a point: the penalty for a frame in which no face is found.
 
-    A generated frame without a face is a failure, not a gap: dropping it would reward a system for its worst frames.
+    A generated frame without a face is a failure. If it were left out, the worst frames of a system would improve its
+    score.
 
     Args:
-        real: (N, P, 2).
+        real: (N, P, 2) mouth points of the real frames.
 
     Returns:
-        float64 (N,).
+        float64 (N,) in the unit of the points.
     """
     return np.linalg.norm(_centred(real), axis=2).mean(axis=1)
 

@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio, as it is defined and as this paper's lineage computes it.
+"""Peak signal-to-noise ratio: as defined, and as computed by the evaluation code of Chen et al. 2019 (ATVGnet).
 
 Shapes: N frames, H x W pixels. Frames are uint8 RGB (N, H, W, 3); results are float64 (N,), one value per frame.
 """
@@ -9,12 +9,12 @@ import cv2
 import numpy as np
 
 PERFECT_DB = 100.0
-"""The value of two identical frames, whose ratio is infinite. A single step in one byte of a 256-px frame is 101 dB,
-so nothing that differs visibly is cut."""
+"""The value for two identical frames, whose ratio is infinite. A difference of 1 in one byte of a 256-px frame gives
+101 dB, so the limit does not change the value of frames that differ visibly."""
 
 
 def psnr(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """PSNR of each frame: 10 log10(255^2 / MSE), the exact mean over all pixels and the three colours.
+    """PSNR of each frame: 10 log10(255^2 / MSE), with the exact mean over all pixels and the three colours.
 
     Args:
         real: uint8 (N, H, W, 3).
@@ -37,19 +37,18 @@ def psnr(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def psnr_lineage(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """The number that this paper's lineage prints as PSNR, bug for bug (ATVGnet, `evaluation_matrix.py`).
+    """The value that ATVGnet's code (Chen et al. 2019, `evaluation_matrix.py`) prints as PSNR, with its error.
 
-    Grey pictures at 256 px are subtracted and squared **as unsigned bytes**, so that both the difference and its
-    square wrap modulo 256. The result is not a PSNR: it hardly falls under 27.5 dB whatever the pictures show, and a
-    frame that is 16, 32 or 64 grey levels too bright is perfect. It exists to stand beside the paper's column, and for
-    nothing else.
+    Grey pictures at 256 px are subtracted and squared **as unsigned bytes**, so both the difference and its square wrap
+    modulo 256. The result is not a PSNR: it is rarely below 27.5 dB, whatever the pictures show, and a frame that is
+    16, 32 or 64 grey levels too bright gets the perfect value. Its only use is the comparison with the paper's figures.
 
     Args:
         real: uint8 (N, H, W, 3).
         fake: uint8 (N, H, W, 3).
 
     Returns:
-        float64 (N,), 100 for a squared difference of zero.
+        float64 (N,) in dB, at most `PERFECT_DB`.
 
     Raises:
         ValueError: as `psnr`.
@@ -60,11 +59,15 @@ def psnr_lineage(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
 
 
 def check_pair(real: np.ndarray, fake: np.ndarray) -> None:
-    """Both must be uint8 RGB (N, H, W, 3) of one shape; raises ValueError otherwise."""
+    """Check that both are uint8 RGB (N, H, W, 3) of one shape.
+
+    Raises:
+        ValueError: they are not.
+    """
     if real.shape != fake.shape or real.ndim != 4 or real.shape[3] != 3:
-        raise ValueError(f"wanted two arrays (N, H, W, 3) of one shape, got {real.shape} and {fake.shape}")
+        raise ValueError(f"expected two arrays (N, H, W, 3) of one shape, got {real.shape} and {fake.shape}")
     if real.dtype != np.uint8 or fake.dtype != np.uint8:
-        raise ValueError(f"wanted uint8 pictures, got {real.dtype} and {fake.dtype}")
+        raise ValueError(f"expected uint8 pictures, got {real.dtype} and {fake.dtype}")
 
 
 def _grey_256(frame: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
-"""Structural similarity (Wang et al. 2004) with the settings of this paper's lineage.
+"""Structural similarity (Wang et al. 2004) with the settings of the evaluation code of Chen et al. 2019 (ATVGnet).
 
-The lineage calls scikit-image with its defaults on 8-bit colour frames of 256 px, so this column may stand beside the
-paper's. The same sums by OpenCV's box filter take a fraction of scikit-image's time and agree to 1e-9.
+That code calls scikit-image with its defaults on 8-bit colour frames of 256 px, so the values can be compared with the
+paper's. OpenCV's box filter computes the same sums in a fraction of scikit-image's time; both agree to 1e-9.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ DATA_RANGE = 255.0
 
 
 def ssim(real: np.ndarray, fake: np.ndarray) -> np.ndarray:
-    """Mean structural similarity of each frame, over pixels whose window is whole and the three colours.
+    """Mean structural similarity of each frame, over the three colours and the pixels whose window is complete.
 
-    7x7 uniform window, sample covariance, K1 0.01, K2 0.03, data range 255: what
-    `skimage.metrics.structural_similarity(real, fake, channel_axis=2, data_range=255)` gives for each frame.
+    7x7 uniform window, sample covariance, K1 0.01, K2 0.03, data range 255: the value of
+    `skimage.metrics.structural_similarity(real, fake, channel_axis=2, data_range=255)` for each frame.
 
     Args:
         real: uint8 (N, H, W, 3), sides of at least 7 px.
@@ -49,7 +49,7 @@ def _ssim(real: np.ndarray, fake: np.ndarray) -> float:
 
 
 def _box_sum(image: np.ndarray) -> np.ndarray:
-    """Sums over each whole window. They are integers under 2^24, so that float32 holds them exactly."""
+    """Sums over each complete window. They are integers below 2^24, so float32 represents them exactly."""
     edge = WINDOW // 2
     total = cv2.boxFilter(image, cv2.CV_32F, (WINDOW, WINDOW), normalize=False)
     return total[edge:-edge, edge:-edge].astype(np.float64)

@@ -1,10 +1,10 @@
-"""`talkface preprocess`: from talking videos to the clips that train and eval read.
+"""`talkface preprocess`: turns talking videos into the clips that train and eval read.
 
     report = preprocess(PreprocessConfig(data="lrw", source=Path("lipread_mp4")))
 
-Work is cut into shards (plan), each done by a worker (work) that decodes a video, finds and aligns the faces (making)
-and lets it pass or not (gates); when all are done they are put together (summary). To continue after whatever has
-stopped it, run the same command again.
+The work is divided into shards (`plan`). An engine (`local_engine`, `ray_engine`) distributes them to workers
+(`worker`), which decode the videos, find and align the faces (`build`) and check their quality (`limits`). At the end
+the finished shards become a data set (`summary`). To continue a run that was stopped, run the same command again.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from talkface.config import SPLITS, data_root
-from talkface.data.layouts import LAYOUTS, find_sources
+from talkface.data.layouts import LAYOUTS, find_sources, limit_evenly
 from talkface.data.shards import shard_indexes
 from talkface.errors import TalkfaceError
 from talkface.files import make_folder
 from talkface.media.ffmpeg import ffmpeg_exe
-from talkface.preprocess.gates import Gates
+from talkface.preprocess.limits import QualityLimits
 from talkface.preprocess.local_engine import run_local
 from talkface.preprocess.plan import ShardSpec, parse_part, part_of, shards_to_do
 from talkface.preprocess.summary import CONTACT_SHEET, Summary, summarise
@@ -30,7 +30,7 @@ from talkface.preprocess.worker import Progress, RunSpec
 
 @dataclass(frozen=True)
 class PreprocessConfig:
-    """What to preprocess, where to, and with how many hands."""
+    """What to preprocess, and how."""
 
     data: str
     """Layout of the source: lrw, grid or folder."""
@@ -39,57 +39,57 @@ class PreprocessConfig:
     """The folder as downloaded."""
 
     split: str | None = None
-    """Only this split: train, val or test."""
+    """Only this split: train, val or test. Default: all of them."""
 
     out: Path | None = None
     """Folder of the data set. Default: $TALKFACE_DATA/NAME, or ./data/NAME."""
 
     name: str | None = None
-    """By which train and eval find the data set. Default: the layout's name, or for "folder" the source folder's."""
+    """Name by which train and eval find the data set. Default: that of the layout, or of the source for "folder"."""
 
     workers: int = 0
-    """Worker processes; 0 for one per core, of this machine or of the Ray cluster."""
+    """Number of worker processes; 0 for one per core of this machine or of the Ray cluster."""
 
     engine: str = "local"
-    """local: processes of this machine; ray: a Ray cluster (pip install "talkface[ray]")."""
+    """local: processes on this machine; ray: a Ray cluster (pip install "talkface[ray]")."""
 
     shard: str | None = None
-    """i/n: do the i-th of n equal parts, i from 1, for array jobs that share a file system."""
+    """i/n: do only the i-th of n equal parts, i from 1; for array jobs that share a file system."""
 
     limit: int | None = None
-    """Only the first videos of each split."""
+    """At most this many videos of each split, spread evenly over speakers and names. The choice is always the same."""
 
     split_list: Path | None = None
-    """For "folder": text file with lines "PATH SPLIT". Default: a hash of each video's folder decides, 90/5/5."""
+    """For "folder": text file with lines "PATH SPLIT". Default: a hash of the folder of a video decides (90/5/5 %)."""
 
     clips_per_shard: int = 64
-    """Videos in one shard: what a kill loses at most, per worker."""
+    """Largest number of videos in a shard. A run that is killed loses at most one unfinished shard per worker."""
 
-    gates: Gates = field(default_factory=Gates)
-    """Limits within which a video becomes a clip."""
+    limits: QualityLimits = field(default_factory=QualityLimits)
+    """Quality limits within which a video becomes a clip."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of it."""
+    """The result of a run."""
 
     root: Path
     """Folder of the data set."""
 
     name: str
     summary: Summary
-    """Of the whole data set, earlier runs included."""
+    """Contents of the whole data set, including earlier runs."""
 
     videos: int
-    """Done in this run."""
+    """Number of videos done in this run."""
 
     frames: int
-    """In the clips of this run."""
+    """Number of frames in the clips of this run."""
 
     seconds: float
     workers: int
     left: int
-    """Videos that are left to other parts of --shard, or to a run without it."""
+    """Number of videos that belong to other parts of --shard and are not done yet."""
 
     @property
     def contact_sheet(self) -> Path:
@@ -97,37 +97,39 @@ class Report:
 
     @property
     def frames_per_second(self) -> float:
-        """Aligned frames a second, all workers together."""
+        """Aligned frames per second, of all workers together."""
         return self.frames / max(self.seconds, 1e-9)
 
     def rows(self) -> list[tuple[str, dict[str, int]]]:
-        """The table by reason: (reason, {split: videos}), "kept" first, then by number."""
+        """Number of videos by status and split, as (status, {split: videos}): "kept" first, then the most frequent."""
         reasons = {reason for _, reason in self.summary.counts}
         by_reason = {r: {s: self.summary.counts.get((s, r), 0) for s in SPLITS} for r in reasons}
         return sorted(by_reason.items(), key=lambda row: (row[0] != "kept", -sum(row[1].values()), row[0]))
 
 
 def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = lambda done, total: None) -> Report:
-    """Turn videos into clips; videos that earlier runs have done are not done again.
+    """Turn videos into clips. Videos that earlier runs have done are not done again.
 
     Args:
-        config: what and how.
-        on_step: called with (videos done, videos to do) after each.
+        config: what to preprocess, and how.
+        on_step: called with (videos done, videos to do) after each video.
 
     Raises:
-        TalkfaceError: no such folder, layout or engine; no video found; no ffmpeg; the disk is full.
+        TalkfaceError: the folder, layout or engine does not exist, no video was found, there is no ffmpeg, or the disk
+            is full.
     """
     _check(config)
     ffmpeg_exe()
     part = parse_part(config.shard)
     sources = find_sources(config.data, config.source, config.split, config.split_list)
     if config.limit is not None:
-        sources = [s for split in SPLITS for s in [s for s in sources if s.split == split][: config.limit]]
+        sources = limit_evenly(sources, config.limit)
     name = config.name or (config.data if config.data != "folder" else config.source.resolve().name)
     root = Path(config.out) if config.out else data_root() / name
-    everything = shards_to_do(sources, root, config.clips_per_shard)
-    units = part_of(everything, part)
-    total, done, begun = _videos(units), {}, time.monotonic()
+    all_shards = shards_to_do(sources, root, config.clips_per_shard)
+    shards = part_of(all_shards, part)
+    done: dict[str, int] = {}  # number of frames, by video
+    total, begun = _count_videos(shards), time.monotonic()
 
     def report(progress: Progress) -> None:
         if progress.frames is not None:
@@ -135,9 +137,9 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
             on_step(len(done), total)
 
     try:
-        workers = _engine(config.engine)(units, RunSpec(root, name, config.gates), config.workers, report)
+        workers = _engine(config.engine)(shards, RunSpec(root, name, config.limits), config.workers, report)
     except BaseException:
-        # What there is can be looked at, and read. What ended the run must be told, not what ends this.
+        # The finished shards become a readable data set. An error in this must not replace the one that ended the run.
         with suppress(Exception):
             if shard_indexes(root):
                 summarise(root, name)
@@ -145,20 +147,24 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
     seconds = time.monotonic() - begun
     make_folder(root)
     summary = summarise(root, name)
-    return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, _videos(everything) - total)
+    left = _count_videos(all_shards) - total
+    return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, left)
 
 
-def _videos(units: list[ShardSpec]) -> int:
-    return sum(len(unit.sources) for unit in units)
+def _count_videos(shards: list[ShardSpec]) -> int:
+    return sum(len(shard.sources) for shard in shards)
 
 
 def _check(config: PreprocessConfig) -> None:
     if config.data not in LAYOUTS:
-        raise TalkfaceError(f"--data {config.data} is no layout.", f"Choose one of {', '.join(LAYOUTS)}.")
+        raise TalkfaceError(f"--data {config.data} is not a valid layout.", f"Choose one of {', '.join(LAYOUTS)}.")
     if config.split not in (None, *SPLITS):
-        raise TalkfaceError(f"--split {config.split} is no split.", f"Choose one of {', '.join(SPLITS)}.")
+        raise TalkfaceError(f"--split {config.split} is not a valid split.", f"Choose one of {', '.join(SPLITS)}.")
     if config.split_list and config.data != "folder":
-        raise TalkfaceError(f"--split-list does not go with --data {config.data}, which has splits of its own.")
+        raise TalkfaceError(
+            f"--split-list cannot be used with --data {config.data}, a layout that defines the splits itself.",
+            "Leave out --split-list, or use --data folder.",
+        )
     numbers = {
         "workers": (config.workers, 0),
         "limit": (config.limit, 1),
@@ -170,11 +176,11 @@ def _check(config: PreprocessConfig) -> None:
 
 
 def _engine(name: str) -> Callable[[list[ShardSpec], RunSpec, int, Callable[[Progress], None]], int]:
-    """What does the units: returns how many workers did."""
+    """The function that writes shards with the engine of this name and returns the number of its workers."""
     if name == "local":
         return run_local
     if name == "ray":
-        from talkface.preprocess.ray_engine import run_ray  # wants the extra talkface[ray]
+        from talkface.preprocess.ray_engine import run_ray
 
         return run_ray
-    raise TalkfaceError(f"--engine {name} is not known.", "Choose local or ray.")
+    raise TalkfaceError(f"--engine {name} is not a valid engine.", "Choose local or ray.")

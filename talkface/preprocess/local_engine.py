@@ -1,8 +1,8 @@
-"""The engine of one machine: a worker process per core, each fed with one shard at a time over a pipe.
+"""The engine for one machine: worker processes, one for each core, each of which gets one shard at a time over a pipe.
 
-Not concurrent.futures: there the death of one worker (a decoder's crash, the kernel short of memory) ends the whole
-pool. Here it costs one video. The shard is done again without decoding prefetch; if a worker dies once more, the video
-that it was at is skipped as "crashed".
+This is not concurrent.futures, because there the crash of one worker process (a bug in a decoder, too little memory)
+ends the whole pool. Here it costs one video: the shard is written again without decoding in advance, and if the process
+crashes again, the video that it was working on is skipped as "crashed".
 """
 
 from __future__ import annotations
@@ -18,101 +18,102 @@ from multiprocessing.connection import Connection, wait
 from talkface.device import cores
 from talkface.errors import TalkfaceError
 from talkface.preprocess.plan import ShardSpec
-from talkface.preprocess.worker import Progress, RunSpec, ShardAttempt, finder, work_on
+from talkface.preprocess.worker import Progress, RunSpec, ShardAttempt, build_shard, face_finder
 
-TIMEOUT = 600.0  # seconds without a word from a worker, after which it is taken for dead
+TIMEOUT = 600.0  # seconds without a message, after which a worker counts as hung and is killed
 
 
 class _Worker:
-    """A process and the pipe to it."""
+    """A worker process, the pipe to it, and its current shard."""
 
-    def __init__(self, job: RunSpec, attempt: ShardAttempt) -> None:
-        # Spawned, not forked: a fork of a process in which torch has run threads can hang.
+    def __init__(self, run: RunSpec, attempt: ShardAttempt) -> None:
+        # Spawned, not forked: the fork of a process in which torch has run threads can hang.
         context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, job), daemon=True)
+        self.pipe, other_end = context.Pipe()
+        self.process = context.Process(target=_worker_main, args=(other_end, run), daemon=True)
         self.process.start()
-        theirs.close()
-        self.give(attempt)
+        other_end.close()
+        self.assign(attempt)
 
-    def give(self, attempt: ShardAttempt) -> None:
-        self.attempt, self.at, self.heard = attempt, "", time.monotonic()
+    def assign(self, attempt: ShardAttempt) -> None:
+        """Send it the next shard."""
+        self.attempt, self.last_video, self.last_message = attempt, "", time.monotonic()
         self.pipe.send(attempt)
 
-    def hear(self) -> Progress | BaseException | None:
-        """What it says: progress, None when its unit is done, or what ended it."""
+    def receive(self) -> Progress | BaseException | None:
+        """Its next message: progress, None if its shard is finished, or the exception that ended it."""
         try:
             message = self.pipe.recv()
         except (EOFError, OSError) as end:
             message = end
-        self.heard = time.monotonic()
+        self.last_message = time.monotonic()
         if isinstance(message, Progress) and message.frames is None:
-            self.at = message.name
+            self.last_video = message.name
         return message
 
-    def end(self, at_work: bool = False) -> None:
-        self.pipe.close()  # an idle worker ends by itself
-        if at_work:
+    def stop(self, terminate: bool = False) -> None:
+        """End the process: an idle worker ends when its pipe is closed, one with a shard must be terminated."""
+        self.pipe.close()
+        if terminate:
             self.process.terminate()
         self.process.join(10)
         self.process.kill()
 
 
-def run_local(units: list[ShardSpec], job: RunSpec, workers: int, report: Callable[[Progress], None]) -> int:
-    """Do all units with `workers` processes; 0 for one per core.
+def run_local(shards: list[ShardSpec], run: RunSpec, workers: int, report: Callable[[Progress], None]) -> int:
+    """Write all shards with `workers` processes; 0 for one process per core.
 
     Returns:
-        How many processes there were.
+        The number of processes.
 
     Raises:
-        TalkfaceError: what ended a worker, as when the networks' weights are missing or the disk is full.
+        TalkfaceError: a worker could not go on, for example because the weights are missing or the disk is full.
     """
-    workers = min(workers or cores(), len(units))
-    waiting = [ShardAttempt(unit) for unit in reversed(units)]
-    crew: list[_Worker] = []
+    count = min(workers or cores(), len(shards))
+    waiting = [ShardAttempt(shard) for shard in reversed(shards)]
+    busy: list[_Worker] = []
     try:
-        while waiting or crew:
-            while waiting and len(crew) < workers:
-                crew.append(_Worker(job, waiting.pop()))
-            for worker in _ready(crew):
-                message = worker.hear()
+        while waiting or busy:
+            while waiting and len(busy) < count:
+                busy.append(_Worker(run, waiting.pop()))
+            for worker in _with_message(busy):
+                message = worker.receive()
                 if isinstance(message, Progress):
                     report(message)
                 elif message is None and waiting:
-                    worker.give(waiting.pop())
+                    worker.assign(waiting.pop())
                 elif message is None or isinstance(message, (EOFError, OSError)):
-                    crew.remove(worker)
-                    worker.end()
-                    waiting += [worker.attempt.after_death(worker.at)] if message is not None else []
+                    busy.remove(worker)
+                    worker.stop()
+                    waiting += [worker.attempt.after_crash(worker.last_video)] if message is not None else []
                 else:
                     raise message
     finally:
-        for worker in crew:
-            worker.end(at_work=True)
-    return workers
+        for worker in busy:
+            worker.stop(terminate=True)
+    return count
 
 
-def _ready(crew: list[_Worker]) -> list[_Worker]:
-    """Workers that have something to say, or have died. Those that have been silent for too long are killed."""
-    for worker in crew:
-        if time.monotonic() - worker.heard > TIMEOUT:
+def _with_message(workers: list[_Worker]) -> list[_Worker]:
+    """The workers that have sent a message or have ended. Those without a message for TIMEOUT are killed."""
+    for worker in workers:
+        if time.monotonic() - worker.last_message > TIMEOUT:
             worker.process.kill()
-    pipes = wait([worker.pipe for worker in crew], timeout=5.0)
-    return [worker for worker in crew if worker.pipe in pipes]
+    ready = wait([worker.pipe for worker in workers], timeout=5.0)
+    return [worker for worker in workers if worker.pipe in ready]
 
 
-def _serve(pipe: Connection, job: RunSpec) -> None:
-    """A worker's life: units come over the pipe, progress goes back, until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent, which ends its workers
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # by way of the clean-up
+def _worker_main(pipe: Connection, run: RunSpec) -> None:
+    """The main function of a worker process: shards come over the pipe and progress goes back, until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent process, which ends its workers
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that files are cleaned up
     try:
-        finder()
+        face_finder()
         while True:
-            attempt = pipe.recv()
-            work_on(attempt, job, pipe.send)
+            build_shard(pipe.recv(), run, pipe.send)
             pipe.send(None)
     except (EOFError, BrokenPipeError):
-        return  # the parent is gone
+        return  # the parent process has ended
     except TalkfaceError as error:
         pipe.send(error)
     except Exception:

@@ -1,8 +1,8 @@
-"""The engine of many machines: a Ray task per shard, on the cluster that RAY_ADDRESS names or on one of this machine.
+"""The engine for many machines: one Ray task per shard, on the cluster at RAY_ADDRESS or on one of this machine.
 
-Every machine must see the videos and the data set's folder under the same paths, and have talkface installed. Workers
-write their shards there themselves; through Ray go only the names of videos and what became of them. As with the local
-engine, a worker's death costs one video.
+Every machine must have talkface installed and must see the videos and the folder of the data set under the same paths.
+The workers write their shards there; only the names and the results of videos go through Ray. As with the local engine,
+the crash of a worker process costs one video.
 """
 
 from __future__ import annotations
@@ -14,110 +14,112 @@ from typing import Any
 
 from talkface.errors import TalkfaceError
 from talkface.preprocess.plan import ShardSpec
-from talkface.preprocess.worker import Progress, RunSpec, ShardAttempt, work_on
+from talkface.preprocess.worker import Progress, RunSpec, ShardAttempt, build_shard
 
-TIMEOUT = 600.0  # seconds without a word from a task that has begun, after which it is ended
+TIMEOUT = 600.0  # seconds without a report, after which a task that has begun counts as hung and is cancelled
 POLL = 1.0  # seconds
 
 
-class _Board:
-    """An actor that workers report, and the driver reads."""
+class _ProgressQueue:
+    """A Ray actor to which the tasks report and from which the driver reads."""
 
     def __init__(self) -> None:
-        self._said: list[tuple[str, Progress]] = []
+        self._reports: list[tuple[str, Progress]] = []
 
-    def report(self, unit: str, progress: Progress) -> None:
-        self._said.append((unit, progress))
+    def report(self, shard: str, progress: Progress) -> None:
+        self._reports.append((shard, progress))
 
     def read(self) -> list[tuple[str, Progress]]:
-        said, self._said = self._said, []
-        return said
+        """All reports since the last call."""
+        reports, self._reports = self._reports, []
+        return reports
 
 
-def run_ray(units: list[ShardSpec], job: RunSpec, workers: int, report: Callable[[Progress], None]) -> int:
-    """Do all units with at most `workers` tasks at a time; 0 for as many as the cluster has CPUs.
+def run_ray(shards: list[ShardSpec], run: RunSpec, workers: int, report: Callable[[Progress], None]) -> int:
+    """Write all shards with at most `workers` tasks at a time; 0 for one task per CPU of the cluster.
 
     Returns:
-        How many tasks there were at a time.
+        The number of tasks at a time.
 
     Raises:
-        TalkfaceError: Ray is not installed; or what ended a worker, as `run_local`.
+        TalkfaceError: Ray is not installed, or as `run_local`.
     """
-    ray = _ray()
+    ray = _import_ray()
     ours = not ray.is_initialized()
     if ours:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         ray.init(log_to_driver=False)
     try:
-        workers = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(units))
-        _Crew(ray, job, report).do(units, workers)
+        count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(shards))
+        _Scheduler(ray, run, report).write(shards, count)
     finally:
         if ours:
             ray.shutdown()
-    return workers
+    return count
 
 
-def _ray() -> Any:
+def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise TalkfaceError("--engine ray needs Ray.", 'pip install "talkface[ray]"') from error
+        raise TalkfaceError("--engine ray needs Ray, which is not installed.", 'pip install "talkface[ray]"') from error
     return ray
 
 
-class _Crew:
-    """The tasks at work, and what was last heard of each."""
+class _Scheduler:
+    """Starts the tasks, and restarts those that crash or hang."""
 
-    def __init__(self, ray: Any, job: RunSpec, report: Callable[[Progress], None]) -> None:
+    def __init__(self, ray: Any, run: RunSpec, report: Callable[[Progress], None]) -> None:
         self.ray, self.report = ray, report
-        self.job = ray.put(job)
-        self.board = ray.remote(num_cpus=0)(_Board).remote()
-        # What failed is tried again by us, who know at which video it was; Ray would start from the beginning for ever.
-        self.task = ray.remote(num_cpus=1, max_retries=0)(_serve)
-        self.at_work: dict[Any, ShardAttempt] = {}
-        self.heard: dict[str, tuple[str, float]] = {}  # of a shard: last video, and when
+        self.run = ray.put(run)
+        self.queue = ray.remote(num_cpus=0)(_ProgressQueue).remote()
+        # No retries by Ray: it would start the shard from the beginning again and again. We know the video that failed.
+        self.task = ray.remote(num_cpus=1, max_retries=0)(_ray_task)
+        self.running: dict[Any, ShardAttempt] = {}
+        self.last_report: dict[str, tuple[str, float]] = {}  # by shard: the video, and when it was reported
 
-    def do(self, units: list[ShardSpec], workers: int) -> None:
-        waiting = [ShardAttempt(unit) for unit in reversed(units)]
-        while waiting or self.at_work:
-            while waiting and len(self.at_work) < workers:
+    def write(self, shards: list[ShardSpec], count: int) -> None:
+        """Write all shards with at most `count` tasks at a time."""
+        waiting = [ShardAttempt(shard) for shard in reversed(shards)]
+        while waiting or self.running:
+            while waiting and len(self.running) < count:
                 attempt = waiting.pop()
-                self.at_work[self.task.remote(attempt, self.job, self.board)] = attempt
-            finished, _ = self.ray.wait(list(self.at_work), timeout=POLL)
-            self._listen()
-            waiting += [again for task in finished if (again := self._end(task))]
-            self._end_the_silent()
+                self.running[self.task.remote(attempt, self.run, self.queue)] = attempt
+            finished, _ = self.ray.wait(list(self.running), timeout=POLL)
+            self._read_reports()
+            waiting += [again for task in finished if (again := self._collect(task))]
+            self._cancel_hung()
 
-    def _listen(self) -> None:
-        for unit, progress in self.ray.get(self.board.read.remote()):
-            self.heard[unit] = progress.name, time.monotonic()
+    def _read_reports(self) -> None:
+        for shard, progress in self.ray.get(self.queue.read.remote()):
+            self.last_report[shard] = progress.name, time.monotonic()
             self.report(progress)
 
-    def _end(self, task: Any) -> ShardAttempt | None:
-        """What is still to be done of a task that has ended."""
-        attempt = self.at_work.pop(task)
-        at, _ = self.heard.pop(attempt.unit.stem, ("", 0.0))
+    def _collect(self, task: Any) -> ShardAttempt | None:
+        """The next attempt if a task has crashed, None if it has written its shard."""
+        attempt = self.running.pop(task)
+        video, _ = self.last_report.pop(attempt.shard.stem, ("", 0.0))
         errors = self.ray.exceptions
         try:
             self.ray.get(task)
         except errors.RayTaskError as error:
             raise error.cause from error
         except (errors.WorkerCrashedError, errors.OutOfMemoryError, errors.NodeDiedError, errors.TaskCancelledError):
-            return attempt.after_death(at)
+            return attempt.after_crash(video)
         return None
 
-    def _end_the_silent(self) -> None:
-        for task, attempt in self.at_work.items():
-            _, when = self.heard.get(attempt.unit.stem, ("", time.monotonic()))
+    def _cancel_hung(self) -> None:
+        for task, attempt in self.running.items():
+            _, when = self.last_report.get(attempt.shard.stem, ("", time.monotonic()))
             if time.monotonic() - when > TIMEOUT:
                 self.ray.cancel(task, force=True)
 
 
-def _serve(attempt: ShardAttempt, job: RunSpec, board: Any) -> None:
-    """A task: one unit. It waits until it was heard, so that the last word of one who dies is known."""
+def _ray_task(attempt: ShardAttempt, run: RunSpec, queue: Any) -> None:
+    """Write one shard. Each report is waited for, so that the last video of a crashed task is known."""
     import ray
 
     def report(progress: Progress) -> None:
-        ray.get(board.report.remote(attempt.unit.stem, progress))
+        ray.get(queue.report.remote(attempt.shard.stem, progress))
 
-    work_on(attempt, job, report)
+    build_shard(attempt, run, report)

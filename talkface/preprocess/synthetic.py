@@ -1,29 +1,27 @@
-"""Synthetic speech with mouth classes, to teach the audio encoder the sounds before it sees any face.
+"""`talkface visemes`: synthetic speech with viseme classes, for the first training stage of the audio encoder.
 
-eSpeak NG speaks random text and tells when each phoneme begins; phonemes that look alike on the lips share a class.
-What comes out is a data set called "visemes" that `talkface train` finds under $TALKFACE_DATA. It needs the library of
-eSpeak NG (Debian: libespeak-ng1); nothing of it ships with talkface.
+eSpeak NG speaks random text and reports when each phoneme begins. Phonemes that look alike on the lips share a class, a
+viseme. The result is a data set called "visemes", which `talkface train` finds in $TALKFACE_DATA. It needs the library
+of eSpeak NG (Debian: libespeak-ng1), which is not part of talkface.
 """
-# ruff: noqa: RUF001 (Arabic letters and IPA symbols that look like others)
+# ruff: noqa: RUF001 (Arabic letters and IPA symbols that look like other characters)
 
 from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import librosa
 import numpy as np
-import soundfile
 from scipy.signal import lfilter
 
 from talkface.config import STEPS_PER_SECOND, data_root
 from talkface.data.visemes import SILENT, VISEMES, save_visemes
 from talkface.errors import TalkfaceError
-from talkface.media.audio import load_speech
+from talkface.media.audio import mfcc_of
 
 LANGUAGES = ("en-us", "en-gb", "ar", "es", "de", "en-us", "ar")
 VARIANTS = (
@@ -44,7 +42,7 @@ VARIANTS = (
     "croak",
     "whisper",
 )
-GRID = (  # the sentences of the GRID corpus are made of these
+GRID = (  # the words of the sentences of the GRID corpus, by position
     ("bin", "lay", "place", "set"),
     ("blue", "green", "red", "white"),
     ("at", "by", "in", "with"),
@@ -57,9 +55,9 @@ VOWELS = (*"aeiou", "oo", "ee", "ou", "ai", "ar", "er")
 ARABIC = tuple("ابتثجحخدرزسشصطعغفقكلمنهوي")
 ARABIC_VOWELS = ("\u064e", "\u064f", "\u0650", "ا", "و", "ي")
 
-RATE = 20_000  # Hz of the collected sound
+RATE = 20_000  # Hz of the synthetic sound
 STEP = RATE // STEPS_PER_SECOND  # samples
-TOGETHER = 50  # utterances analysed as one recording
+BATCH = 50  # utterances whose MFCC are computed together, as of one recording
 
 # eSpeak NG's C interface (speak_lib.h)
 SYNCHRONOUS, PHONEME_EVENTS, PHONEME_IPA, UTF8 = 2, 1, 2, 1
@@ -68,14 +66,16 @@ EVENT_END, EVENT_PHONEME, PARAMETER_RATE, PARAMETER_PITCH, PARAMETER_RANGE = 0, 
 
 @dataclass(frozen=True)
 class VisemeConfig:
-    """What is spoken."""
+    """What to synthesise."""
 
     utterances: int = 2500
-    """About 3.5 s each."""
+    """Number of utterances, of about 3.5 s each."""
+
     seed: int = 0
-    """Of text, voices and distortions."""
+    """Seed of the text, the voices and the distortions."""
+
     out: Path | None = None
-    """Folder of the data set; None: $TALKFACE_DATA/visemes."""
+    """Folder of the data set; None for $TALKFACE_DATA/visemes."""
 
 
 class _Name(ctypes.Union):
@@ -99,7 +99,7 @@ _Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctype
 
 
 class Synthesizer:
-    """eSpeak NG in this process: text in, sound and phoneme times out.
+    """The library of eSpeak NG: turns text into sound and the times of its phonemes.
 
     Raises:
         TalkfaceError: the library is not installed.
@@ -111,7 +111,7 @@ class Synthesizer:
             self.library = ctypes.CDLL(name)
         except OSError as error:
             raise TalkfaceError(
-                "The library of eSpeak NG is not installed; it speaks the synthetic speech.",
+                "The library of eSpeak NG, which makes the synthetic speech, is not installed.",
                 "Install it (Debian: apt install libespeak-ng1; macOS: brew install espeak-ng), or train without it.",
             ) from error
         self.rate = self.library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS | PHONEME_IPA)
@@ -121,7 +121,18 @@ class Synthesizer:
         self.library.espeak_SetSynthCallback(self._callback)
 
     def speak(self, text: str, voice: str, rate: int, pitch: int) -> tuple[np.ndarray, list[tuple[float, str]]]:
-        """The sound, float32 [-1, 1] at `self.rate`, and the (second, IPA symbol) at which each phoneme begins."""
+        """Speak a text.
+
+        Args:
+            text: to speak.
+            voice: eSpeak's name of a language and a variant, for example "en-us+m3".
+            rate: words per minute.
+            pitch: 0 to 99.
+
+        Returns:
+            The sound, float32 (samples,) in [-1, 1] at `self.rate` Hz, and for each phoneme the second at which it
+            begins and its IPA symbol.
+        """
         self._sound, self._phonemes = [], []
         self.library.espeak_SetVoiceByName(voice.encode())
         for parameter, value in ((PARAMETER_RATE, rate), (PARAMETER_PITCH, pitch), (PARAMETER_RANGE, 60)):
@@ -144,7 +155,7 @@ class Synthesizer:
 
 
 def viseme_of(symbol: str) -> int:
-    """The mouth class of an IPA symbol as eSpeak NG writes it; stress and length marks are passed over."""
+    """The class of an IPA symbol as eSpeak NG writes it. Marks of stress and length are ignored."""
     plain = symbol.strip("ˈˌ'ː:ˤʲ̃ ")
     for letter in plain:
         for number, (_, symbols) in enumerate(VISEMES):
@@ -154,21 +165,28 @@ def viseme_of(symbol: str) -> int:
 
 
 def make_visemes(config: VisemeConfig, on_step: Callable[[int, int], None] | None = None) -> Path:
-    """Speaks `config.utterances` random utterances and writes the data set.
+    """Synthesise random utterances and write the data set.
 
     Args:
-        on_step: told (utterances done, utterances in all).
+        config: what to synthesise.
+        on_step: called with (utterances done, all utterances).
 
     Returns:
         The folder of the data set.
+
+    Raises:
+        TalkfaceError: the library of eSpeak NG is not installed, or the data set cannot be written.
     """
     random, synthesizer = np.random.default_rng(config.seed), Synthesizer()
-    steps, labels, lengths = [], [], []
-    for first in range(0, config.utterances, TOGETHER):
-        spoken = [_utterance(synthesizer, random) for _ in range(min(TOGETHER, config.utterances - first))]
-        steps.append(_mfcc(np.concatenate([sound for sound, _ in spoken])))
-        labels.extend(each for _, each in spoken)
-        lengths.extend(len(each) for _, each in spoken)
+    steps: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
+    lengths: list[int] = []
+    for first in range(0, config.utterances, BATCH):
+        spoken = [_utterance(synthesizer, random) for _ in range(min(BATCH, config.utterances - first))]
+        waveform = np.concatenate([sound for sound, _ in spoken])
+        steps.append(mfcc_of(waveform, RATE)[: len(waveform) // STEP])
+        labels.extend(of_steps for _, of_steps in spoken)
+        lengths.extend(len(of_steps) for _, of_steps in spoken)
         if on_step:
             on_step(len(lengths), config.utterances)
     out = config.out or data_root() / "visemes"
@@ -177,27 +195,19 @@ def make_visemes(config: VisemeConfig, on_step: Callable[[int, int], None] | Non
 
 
 def _utterance(synthesizer: Synthesizer, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Sound at RATE, a whole number of steps long, and the class of each step."""
+    """One utterance: its sound at RATE, a whole number of steps long, and the class of each step."""
     language = LANGUAGES[random.integers(len(LANGUAGES))]
     voice = f"{language}+{VARIANTS[random.integers(len(VARIANTS))]}"
     rate, pitch = int(random.integers(120, 240)), int(random.integers(10, 95))
     sound, phonemes = synthesizer.speak(_text(language, random), voice, rate, pitch)
-    stretch = random.uniform(0.84, 1.16)  # longer or shorter vocal tract
+    stretch = random.uniform(0.84, 1.16)  # simulates a longer or shorter vocal tract
     sound = librosa.resample(sound, orig_sr=synthesizer.rate * stretch, target_sr=RATE, res_type="soxr_mq")
-    before, after = random.integers(2, 30, size=2)  # steps of silence at the ends
+    before, after = random.integers(2, 30, size=2)  # steps of silence
     length = before + len(sound) // STEP + after
     padded = np.zeros(length * STEP, np.float32)
     padded[before * STEP :][: len(sound)] = sound[: (length - before) * STEP]
     starts = [(before * STEP / RATE + second / stretch, symbol) for second, symbol in phonemes]
-    return _distorted(padded, random), _labels(starts, length)
-
-
-def _mfcc(sound: np.ndarray) -> np.ndarray:
-    """MFCC of sound at RATE, one row for each whole step."""
-    with tempfile.TemporaryDirectory() as folder:
-        wav = Path(folder) / "speech.wav"
-        soundfile.write(wav, sound, RATE)
-        return load_speech(wav).mfcc[: len(sound) // STEP]
+    return _distorted(padded, random), step_labels(starts, length)
 
 
 def _text(language: str, random: np.random.Generator) -> str:
@@ -212,15 +222,20 @@ def _text(language: str, random: np.random.Generator) -> str:
 
 
 def _distorted(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A random one-pole filter (another microphone) and noise."""
+    """`sound` after a random one-pole filter, which simulates another microphone, and with noise."""
     pole = random.uniform(-0.6, 0.6)
     filtered = lfilter([1 - abs(pole)], [1, -pole], sound)
     noise = random.standard_normal(len(filtered)) * 10 ** random.uniform(-4.5, -2)
     return (0.5 * filtered / (np.abs(filtered).max() + 1e-9) + 0.5 * noise).clip(-1, 1).astype(np.float32)
 
 
-def _labels(phonemes: list[tuple[float, str]], steps: int) -> np.ndarray:
-    """The class at each 10-ms step: that of the phoneme that is sounding; silence before the first."""
+def step_labels(phonemes: list[tuple[float, str]], steps: int) -> np.ndarray:
+    """The class of each step of 10 ms: that of the current phoneme; silence before the first one.
+
+    Args:
+        phonemes: the second at which each phoneme begins, and its IPA symbol, in order.
+        steps: number of steps.
+    """
     found = np.full(steps, SILENT, np.uint8)
     for second, symbol in phonemes:
         found[int(second * STEPS_PER_SECOND) :] = viseme_of(symbol)

@@ -1,4 +1,4 @@
-"""What a worker does: one shard after the other, the next video decoded while the faces of this one are found."""
+"""The work of one worker process: it writes a shard, and decodes the next video while it builds the current clip."""
 
 from __future__ import annotations
 
@@ -19,133 +19,146 @@ from talkface.data.shards import ShardWriter
 from talkface.errors import TalkfaceError
 from talkface.face.find import FaceFinder
 from talkface.media.ffmpeg import ffmpeg_exe
-from talkface.preprocess import gates
-from talkface.preprocess.build import ClipResult, DecodedVideo, make, take
-from talkface.preprocess.gates import Gates
+from talkface.preprocess import reasons
+from talkface.preprocess.build import ClipResult, DecodedVideo, build_clip, decode
+from talkface.preprocess.limits import QualityLimits
 from talkface.preprocess.plan import ShardSpec
 
 
 @dataclass(frozen=True)
 class RunSpec:
-    """What all units of a run have in common."""
+    """What all shards of a run have in common."""
 
     root: Path
+    """Folder of the data set."""
+
     dataset: str
-    gates: Gates
+    """Name of the data set."""
+
+    limits: QualityLimits
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What a worker tells: it is at a video (frames None), or done with it."""
+    """What a worker reports: it has begun or continues a video (frames is None), or it has finished the video."""
 
     name: str
     frames: int | None = None
-    """In the clips of the video."""
+    """Number of frames in the clips of the video."""
 
 
 @dataclass(frozen=True)
 class ShardAttempt:
-    """A unit to do, and what is known of earlier attempts at it."""
+    """A shard to write, and what is known from earlier attempts."""
 
-    unit: ShardSpec
+    shard: ShardSpec
     crashed: tuple[str, ...] = ()
-    """Videos that have killed a worker; they are skipped."""
+    """Names of videos that made a worker process crash; they are skipped."""
 
     prefetch: bool = True
-    """Decode the next video meanwhile. Without it, who dies, dies of the video that was told last."""
+    """Whether the next video is decoded in advance. Without it, the video that a worker reported last is the only one
+    that can have made its process crash."""
 
-    def after_death(self, at: str) -> ShardAttempt:
-        """How to go on after the death of a worker that was last heard of at video `at`.
+    def after_crash(self, last_video: str) -> ShardAttempt:
+        """The next attempt, after the worker process has crashed.
+
+        Args:
+            last_video: name of the video that the worker reported last; "" if none.
 
         Raises:
-            TalkfaceError: the worker died before it came to a video.
+            TalkfaceError: the process crashed before it began a video.
         """
         if self.prefetch:
             return replace(self, prefetch=False)
-        if not at:
+        if not last_video:
             raise TalkfaceError(
-                "The worker processes die before they begin.",
-                "Look for a message above, for free memory, or try fewer --workers.",
+                "The worker processes crash before they begin the first video.",
+                "Look for a message above, check the free memory, or use fewer --workers.",
             )
-        return replace(self, crashed=(*self.crashed, at))
+        return replace(self, crashed=(*self.crashed, last_video))
 
 
 @functools.cache
-def finder() -> FaceFinder:
-    """The face networks, loaded once in a worker; one thread, for every core has a worker."""
+def face_finder() -> FaceFinder:
+    """The face networks, loaded once per process; with one thread, because there is one worker for each core."""
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     return FaceFinder("cpu")
 
 
-def work_on(attempt: ShardAttempt, job: RunSpec, report: Callable[[Progress], None] = lambda progress: None) -> None:
-    """Write the shard of a unit.
+def build_shard(
+    attempt: ShardAttempt, run: RunSpec, report: Callable[[Progress], None] = lambda progress: None
+) -> None:
+    """Write a shard.
 
     Args:
-        attempt: which videos, and how.
-        job: of which run.
-        report: called when a video begins, now and then while it lasts, and when it is done.
+        attempt: the shard, and how to write it.
+        run: the run that it belongs to.
+        report: called when a video begins, after each of its pieces, and when it is finished.
 
     Raises:
-        TalkfaceError: no ffmpeg, or the shard cannot be written.
+        TalkfaceError: there is no ffmpeg, or the shard cannot be written.
     """
-    unit, nets = attempt.unit, finder()
-    ffmpeg_exe()  # missing on one machine of many, it must not make videos count as unreadable
-    healthy = [source for source in unit.sources if source.name not in attempt.crashed]
-    with ShardWriter(job.root, unit.stem) as shard:
-        for source, pieces in groupby(_decoded(healthy, job.gates, attempt.prefetch, report), key=attrgetter("source")):
+    sources, finder = attempt.shard.sources, face_finder()
+    ffmpeg_exe()  # if one machine of many has no ffmpeg, the videos must not count as unreadable
+    healthy = [source for source in sources if source.name not in attempt.crashed]
+    with ShardWriter(run.root, attempt.shard.stem) as writer:
+        decoded = _decode_all(healthy, run.limits, attempt.prefetch, report)
+        for source, pieces in groupby(decoded, key=attrgetter("source")):
             frames = 0
-            for taken in pieces:
-                made = _made(taken, job, nets)
-                _write(shard, taken, made)
-                frames += len(made.clip) if made.clip else 0
+            for video in pieces:
+                result = _build(video, run, finder)
+                _write(writer, video, result)
+                frames += len(result.clip) if result.clip else 0
                 report(Progress(source.name))
             report(Progress(source.name, frames))
-        for source in unit.sources:
+        for source in sources:
             if source.name in attempt.crashed:
-                _write(shard, DecodedVideo(source, [], None), _crash("the worker process died"))
+                _write(writer, DecodedVideo(source), _crash("the worker process crashed"))
                 report(Progress(source.name, 0))
 
 
-def _decoded(
-    sources: list[Source], limits: Gates, prefetch: bool, report: Callable[[Progress], None]
+def _decode_all(
+    sources: list[Source], limits: QualityLimits, prefetch: bool, report: Callable[[Progress], None]
 ) -> Iterator[DecodedVideo]:
-    """The videos in order, decoded, long ones in pieces."""
+    """The decoded videos, in order; long ones in pieces."""
     if not prefetch:
-        yield from _guarded(sources, limits, lambda source: report(Progress(source.name)))
+        yield from _decode_each(sources, limits, lambda source: report(Progress(source.name)))
         return
-    pieces = _guarded(sources, limits, lambda source: None)  # from the thread nothing is told: pipes have one user
+    videos = _decode_each(sources, limits, lambda source: None)  # `report` may be used from one thread only
     with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, pieces, None)
-        while (taken := coming.result()) is not None:
-            coming = thread.submit(next, pieces, None)
-            yield taken
+        coming = thread.submit(next, videos, None)
+        while (video := coming.result()) is not None:
+            coming = thread.submit(next, videos, None)
+            yield video
 
 
-def _guarded(sources: list[Source], limits: Gates, begin: Callable[[Source], None]) -> Iterator[DecodedVideo]:
-    """One video that nobody foresaw must not cost the other half million; its traceback goes into the manifest."""
+def _decode_each(
+    sources: list[Source], limits: QualityLimits, begin: Callable[[Source], None]
+) -> Iterator[DecodedVideo]:
+    """As `_decode_all`. An unexpected exception must not end the whole run: its traceback goes into the manifest."""
     for source in sources:
         begin(source)
         try:
-            yield from take(source, limits)
+            yield from decode(source, limits)
         except Exception:
-            yield DecodedVideo(source, [], None, reason=gates.CRASHED, detail=traceback.format_exc(limit=-3))
+            yield DecodedVideo(source, reason=reasons.CRASHED, detail=traceback.format_exc(limit=-3))
 
 
-def _made(taken: DecodedVideo, job: RunSpec, nets: FaceFinder) -> ClipResult:
+def _build(video: DecodedVideo, run: RunSpec, finder: FaceFinder) -> ClipResult:
     try:
-        return make(taken, job.dataset, nets, job.gates)
+        return build_clip(video, run.dataset, finder, run.limits)
     except Exception:
         return _crash(traceback.format_exc(limit=-3))
 
 
 def _crash(detail: str) -> ClipResult:
-    return ClipResult(None, gates.CRASHED, {"detail": detail})
+    return ClipResult(None, reasons.CRASHED, {"detail": detail})
 
 
-def _write(shard: ShardWriter, taken: DecodedVideo, made: ClipResult) -> None:
-    source, facts = taken.source, {"status": made.reason, "facts": made.facts}
-    if made.clip is not None:
-        shard.add(made.clip, **facts, curve=[round(float(value), 3) for value in made.curve])
+def _write(writer: ShardWriter, video: DecodedVideo, result: ClipResult) -> None:
+    source, facts = video.source, {"status": result.reason, "facts": result.facts}
+    if result.clip is not None and result.curve is not None:
+        writer.add(result.clip, **facts, curve=[round(float(value), 3) for value in result.curve])
     else:
-        shard.skip(name=taken.name, split=source.split, speaker=source.speaker, source=source.file, **facts)
+        writer.skip(name=video.name, split=source.split, speaker=source.speaker, source=source.file, **facts)

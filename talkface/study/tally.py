@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from talkface.errors import TalkfaceError
 from talkface.study.make import FORMAT, QUESTIONS
 
-CHECKS_WANTED = 0.75  # share of a participant's attention checks that must be right
-Z95 = 1.959963984540054
+LEAST_CHECKS_RIGHT = 0.75  # share of a participant's attention checks
 
 
 @dataclass(frozen=True)
@@ -25,9 +24,11 @@ class Share:
     chosen: int
     shown: int
     rate: float
+    """chosen / shown."""
     low: float
-    """Wilson's 95 % interval, which takes answers for independent."""
+    """Lower end of Wilson's 95 % interval, which treats all answers as independent."""
     high: float
+    """Upper end of the interval."""
 
 
 @dataclass
@@ -36,14 +37,15 @@ class Tally:
 
     shares: list[Share]
     participants: int
-    """Who counted."""
+    """Number of participants whose answers were counted."""
     dropped: dict[str, str]
-    """Participant: why the answers were not counted."""
+    """Why a participant's answers were not counted, by participant."""
     positions: dict[int, int] = field(default_factory=dict)
-    """How often each place on the page was chosen: far from equal means that people clicked without looking."""
+    """How often the video in each position on the page was chosen. Very unequal counts mean that participants clicked
+    without looking."""
 
     def table(self) -> list[list[str]]:
-        """Header and one row for each method: percent chosen with its interval, as in the paper's Table 4."""
+        """A header and one row for each method: the percentage chosen, as in the paper's Table 4, with its interval."""
         titles = {"realistic": "Realistic", "in_step": "Synchronization"}
         rows = [["Method", *(titles[question] for question in QUESTIONS)]]
         for method in dict.fromkeys(share.method for share in self.shares):
@@ -51,9 +53,9 @@ class Tally:
             rows.append([method, *(cells.get(question, "-") for question in QUESTIONS)])
         return rows
 
-    def as_json(self) -> dict:
-        """Plain data."""
-        rows: dict[str, dict] = {}
+    def as_json(self) -> dict[str, Any]:
+        """The result as dictionaries, numbers and strings that `json` can write."""
+        rows: dict[str, dict[str, dict[str, Any]]] = {}
         for share in self.shares:
             row = rows.setdefault(share.method, {})
             row[share.question] = {
@@ -66,28 +68,33 @@ class Tally:
 
 
 def tally(paths: list[Path]) -> Tally:
-    """Count answer files of one study.
+    """Counts the answers to one study.
 
-    Who gets more than a quarter of the attention checks wrong is left out. Of two files of one participant the fuller
-    one counts. Unfinished answers count as far as they go.
+    A participant who fails more than a quarter of the attention checks is not counted. If there are two files of one
+    participant, the one with more answers counts. The answers of a participant who stopped early count.
 
     Args:
-        paths: files that the page gave its participants, or folders of them.
+        paths: files that participants saved from the page, or folders of such files.
 
     Raises:
-        TalkfaceError: a file holds something else, answers are of different studies, or none are left.
+        TalkfaceError: a file is not a file of answers, the answers are to different studies, or none can be counted.
     """
     answers = [read_answers(path) for path in _expand(paths)]
     studies = {one["study"] for one in answers}
     if len(studies) > 1:
-        raise TalkfaceError(f"The answers are of {len(studies)} studies.", "Tally each study's answers by themselves.")
+        raise TalkfaceError(
+            f"The answers are to {len(studies)} studies.", "Tally the answers to each study separately."
+        )
     kept, dropped = _valid(answers)
     if not kept:
         raise TalkfaceError(
-            "No answers are left to count.", "Everybody failed the attention checks, or answered nothing."
+            "No answers are left to count: every participant failed the attention checks or answered no question.",
+            "Give the answer files of other participants.",
         )
     methods = _methods(kept[0])
-    chosen, shown, positions = Counter(), Counter(), Counter()
+    chosen: Counter[tuple[str, int]] = Counter()
+    shown: Counter[tuple[str, int]] = Counter()
+    positions: Counter[int] = Counter()
     for answer in (answer for one in kept for answer in one["answers"]):
         chosen[answer["question"], answer["chosen"]] += 1
         positions[answer["shown"].index(answer["chosen"])] += 1
@@ -101,27 +108,31 @@ def tally(paths: list[Path]) -> Tally:
     return Tally(shares, len(kept), dropped, dict(sorted(positions.items())))
 
 
-def wilson(successes: int, trials: int, z: float = Z95) -> tuple[float, float]:
-    """Wilson's score interval of a share, which stays within 0 and 1 and holds for few trials too."""
-    if trials == 0:
-        return 0.0, 1.0
-    share, spread = successes / trials, z * z / trials
-    centre = (share + spread / 2) / (1 + spread)
-    half = z / (1 + spread) * math.sqrt(share * (1 - share) / trials + spread / (4 * trials))
-    return max(centre - half, 0.0), min(centre + half, 1.0)
+def wilson(successes: int, trials: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share. It stays within 0 and 1, and it is valid for few trials too.
+
+    Args:
+        successes: from 0 to `trials`.
+        trials: at least 1.
+    """
+    from scipy.stats import binomtest  # loading it takes longer than all of `study make`, which does not need it
+
+    interval = binomtest(successes, trials).proportion_ci(method="wilson")
+    return float(interval.low), float(interval.high)
 
 
-def read_answers(path: Path) -> dict:
-    """One participant's answers, checked.
+def read_answers(path: Path) -> dict[str, Any]:
+    """Reads and checks the answers of one participant.
 
     Raises:
-        TalkfaceError: it is not a file of answers.
+        TalkfaceError: the file is not a file of answers, or is of a format that this version does not read.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8-sig"))
         if found["format"] != FORMAT:
             raise TalkfaceError(
-                f"{path} is of format {found['format']}; this talkface reads {FORMAT}.", "Update talkface."
+                f"{path} has format {found['format']}; this version of talkface reads format {FORMAT}.",
+                "Update talkface.",
             )
         _methods(found)
         for answer in found["answers"]:
@@ -133,33 +144,35 @@ def read_answers(path: Path) -> dict:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise TalkfaceError(
             f"{path} is not a file of study answers ({type(error).__name__}: {error}).",
-            "Give the .json files that participants downloaded from the study's page.",
+            "Give the .json files that participants saved from the study's page.",
         ) from error
 
 
 def _expand(paths: list[Path]) -> list[Path]:
-    found = []
+    found: list[Path] = []
     for path in map(Path, paths):
         found += sorted(path.glob("*.json")) if path.is_dir() else [path]
     if not found:
-        raise TalkfaceError("There are no answers to tally.", "Give answers-*.json files, or a folder of them.")
+        raise TalkfaceError("No file of answers was found.", "Give answers-*.json files, or a folder that holds them.")
     return found
 
 
-def _methods(answers: dict) -> list[str]:
+def _methods(answers: dict[str, Any]) -> list[str]:
+    """The methods' names, in the order of the numbers that the page gave them."""
     return json.loads(base64.b64decode(answers["sealed"]))["methods"]
 
 
-def _valid(answers: list[dict]) -> tuple[list[dict], dict[str, str]]:
-    fullest: dict[str, dict] = {}
+def _valid(answers: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], dict[str, str]]:
+    """The answers that count, one entry for each participant, and the reasons why the others do not."""
+    fullest: dict[str, dict[str, Any]] = {}
     for one in answers:
-        before = fullest.get(one["participant"])
-        if before is None or len(one["answers"]) > len(before["answers"]):
+        other = fullest.get(one["participant"])
+        if other is None or len(one["answers"]) > len(other["answers"]):
             fullest[one["participant"]] = one
     dropped = {}
     for name, one in fullest.items():
         right = sum(check["chosen"] == check["wanted"] for check in one["checks"])
-        if right < CHECKS_WANTED * len(one["checks"]):
+        if right < LEAST_CHECKS_RIGHT * len(one["checks"]):
             dropped[name] = f"{right} of {len(one['checks'])} attention checks right"
         elif not one["answers"]:
             dropped[name] = "no answers"

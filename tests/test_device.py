@@ -1,0 +1,90 @@
+"""The device is selected by what the machine and the installed PyTorch have."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from talkface import device
+from talkface.device import cores, mps_works, pick_device
+from talkface.errors import TalkfaceError
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretends that the machine has these devices and this version of PyTorch."""
+
+    def pretend(cuda=0, mps=False, mps_operations=True, version="2.13.1"):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: cuda > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: cuda)
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda: mps)
+        monkeypatch.setattr(device, "mps_works", lambda: mps and mps_operations)
+        monkeypatch.setattr(torch, "__version__", version)
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    "has, expected",
+    [
+        ({}, "cpu"),
+        ({"cuda": 2}, "cuda"),
+        ({"cuda": 1, "mps": True}, "cuda"),
+        ({"mps": True}, "mps"),
+        ({"mps": True, "version": "3.0.0"}, "mps"),
+        ({"mps": True, "version": "2.13.0a0+git1234"}, "mps"),
+        ({"mps": True, "version": "2.12.1"}, "cpu"),
+        ({"mps": True, "version": "2.9.0"}, "cpu"),
+        ({"mps": True, "mps_operations": False}, "cpu"),
+    ],
+)
+def test_auto_selects_cuda_then_an_mps_that_works_then_the_cpu(machine, has, expected):
+    machine(**has)
+    assert pick_device("auto") == torch.device(expected)
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "cuda:1"])
+def test_a_cuda_device_that_exists_is_selected(machine, name):
+    machine(cuda=2)
+    assert pick_device(name) == torch.device(name)
+
+
+@pytest.mark.parametrize(
+    "name, has, problem, fix",
+    [
+        ("cuda:9", {"cuda": 2}, "--device cuda:9: this machine has 2 devices", "cuda:1"),
+        ("cuda:1", {"cuda": 1}, "--device cuda:1: this machine has 1 device of this kind", "cuda:0"),
+        ("mps:1", {"mps": True}, "--device mps:1: this machine has 1 device of this kind", "mps:0"),
+        ("cuda", {}, "finds no CUDA device", "--device cpu"),
+        ("mps", {}, "finds no MPS device", "--device cpu"),
+        ("mps", {"mps": True, "mps_operations": False}, "lacks an operation on MPS", "PyTorch 2.13"),
+        ("tpu", {}, "--device tpu is not a valid device", "auto"),
+        ("cpu:foo", {}, "--device cpu:foo is not a valid device", "auto"),
+        ("xpu", {}, "--device xpu is not a valid device", "auto"),
+    ],
+)
+def test_a_device_that_cannot_be_used_is_a_clear_error(machine, name, has, problem, fix):
+    machine(**has)
+    with pytest.raises(TalkfaceError, match=problem) as error:
+        pick_device(name)
+    assert fix in error.value.fix
+
+
+def test_an_mps_without_border_padding_does_not_work(monkeypatch):
+    def fail(*arguments, **options):
+        raise NotImplementedError("aten::grid_sampler_2d with border padding")
+
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: tensor)  # there is no MPS on most machines
+    assert mps_works()
+    monkeypatch.setattr(F, "grid_sample", fail)
+    assert not mps_works()
+
+
+def test_an_mps_with_wrong_results_does_not_work(monkeypatch):
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: tensor + 1)
+    assert not mps_works()
+
+
+def test_there_is_at_least_one_core():
+    assert cores() >= 1
