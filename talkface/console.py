@@ -99,7 +99,7 @@ def training(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
         yield lambda step: None
         return
     if not sys.stderr.isatty():
-        yield lambda step: say(f"{step.lesson} {step.step}/{step.total}  {_losses(step)}  {_speed(step)}")
+        yield lambda step: say(f"{step.stage} {step.step}/{step.total}  {_losses(step)}  {_speed(step)}")
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -114,7 +114,7 @@ def training(*, quiet: bool = False) -> Iterator[Callable[[Any], None]]:
 
         def on_step(step: Any) -> None:
             status = f"{_losses(step)}  {_speed(step)}"
-            bar.update(task, description=step.lesson, completed=step.step, total=step.total, status=status)
+            bar.update(task, description=step.stage, completed=step.step, total=step.total, status=status)
 
         yield on_step
 

@@ -12,7 +12,7 @@ from talkface.errors import TalkfaceError
 from talkface.media.timing import exact_rate
 
 if TYPE_CHECKING:
-    from talkface.model.generator import Generator
+    from talkface.model.checkpoint import AnyGenerator
 
 MAX_FPS = 240
 MAX_CRF = 51
@@ -53,7 +53,7 @@ class RenderOptions:
     track: int | None = None
     """Which audio track of the recording, counted from 1. Default: its default track, else the first."""
 
-    weights: str | Path | Generator | None = None
+    weights: str | Path | AnyGenerator | None = None
     """A generator's weights file, a loaded Generator (to render many videos with one), or None for the bundled one."""
 
     device: str = "auto"
@@ -65,7 +65,7 @@ class RenderOptions:
     json: str | Path | None = None
     """File for a description of what was done: hashes, versions, options, times. None writes none."""
 
-    expression: float = 1.2
+    expression: float = 1.0
     """Factor on the movement of the lips. 1 is what `talkface eval` measures; lips then move less than real ones."""
 
     seed: int = 0

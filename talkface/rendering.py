@@ -1,8 +1,8 @@
 """Renders a video in which the face of a photo says what is in a recording (paper 3.1, 3.3).
 
 photo      -> detected face -> aligned 256x256 face and its transform -> identity features, encoded once
-recording  -> MFCC of 5 kHz audio -> for each video frame 20x13 windows at the generator's `audio_offsets`
-frames     -> (identity, audio, previous frame, previous mask) -> next frame -> paste-back -> one ffmpeg pipe with audio
+recording  -> speech recogniser's features at each video frame (or 20x13 windows of MFCC) -> lip points
+frames     -> (identity, lip points, previous frame, previous mask) -> next frame -> paste-back -> one ffmpeg pipe with audio
 
 Frame k is shown at exactly k / fps seconds. The generator is trained at 25 frames per second. At another rate each
 frame still gets the audio around its own time, and the previous frame is the one 1 / fps before.
@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ import numpy as np
 import torch
 
 from talkface._version import __version__
-from talkface.config import SIZE
+from talkface.config import SIZE, SOUND_RATE
 from talkface.device import pick_device
 from talkface.errors import TalkfaceError
 from talkface.face.align import warp
@@ -34,14 +35,19 @@ from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, sha256, write_json
 from talkface.media.audio import Speech, load_speech
+from talkface.media.decode import stream_audio
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.image import load_photo
 from talkface.media.timing import frame_count
 from talkface.media.video import VideoWriter
 from talkface.media.windows import iterate_windows
-from talkface.model.checkpoint import load_generator, weights_hash
+from talkface.model.checkpoint import AnyGenerator, load_generator, weights_hash
 from talkface.model.generator import Generator
-from talkface.model.inference import AlignedFace, OutputFrame, generate_frames_in_context
+from talkface.model.hearing import stream_features, stream_vectors
+from talkface.model.inference import AlignedFace, OutputFrame
+from talkface.model.paper import PaperGenerator
+from talkface.model.recogniser import load_speech_encoder
+from talkface.model.talking import animate, takes_mfcc
 from talkface.render_options import RenderOptions
 
 OnStep = Callable[[int, int], None]
@@ -159,7 +165,7 @@ class _Scene:
     aligned: AlignedFace
     face: SelectedFace
     speech: Speech
-    generator: Generator
+    generator: AnyGenerator
     weights: dict[str, str]  # path and sha256
     device: torch.device
     options: RenderOptions
@@ -186,15 +192,18 @@ class _Scene:
             return
         paster = Paster(self.photo, self.transform)
         for frame in generated:
-            yield paster.paste(frame.colour, frame.mask, frame.flow, self.generator.config.window)
+            yield paster.paste_frame(frame)
 
     def _generate(self) -> Iterator[OutputFrame]:
         """Run the generator: one output per video frame, on the aligned face."""
-        rate = self.options.rate
-        windows = iterate_windows(self.speech.mfcc, self.frame_count, rate, self.generator.config.audio_offsets)
-        return generate_frames_in_context(
-            self.generator, self.aligned, windows, self.device, self.options.expression, float(rate)
-        )
+        rate, count = self.options.rate, self.frame_count
+        if takes_mfcc(self.generator):
+            features = iterate_windows(self.speech.mfcc, count, rate)
+        else:
+            blocks = stream_audio(self.speech.path, SOUND_RATE, self.options.track)
+            times = (float((k + Fraction(1, 2)) / rate) for k in range(count))
+            features = stream_features(stream_vectors(load_speech_encoder(device=self.device), blocks), times)
+        return animate(self.generator, self.aligned, features, self.options.expression, float(rate))
 
 
 def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote | None) -> _Scene:
@@ -218,7 +227,7 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
             landmarks=options.landmarks,
             device=device,
         )
-        aligned = AlignedFace(warp(image, face.transform), face.lips)
+        aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
         fitted, transform = _fit(image, face.transform, options.max_size)
     for text in face.notes:
         note(text)
@@ -232,9 +241,11 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
     return _Scene(fitted, transform, aligned, face, audio, generator, weights, device, options, notes, seconds)
 
 
-def _load_generator(weights: str | Path | Generator | None, device: torch.device) -> tuple[Generator, dict[str, str]]:
+def _load_generator(
+    weights: str | Path | AnyGenerator | None, device: torch.device
+) -> tuple[AnyGenerator, dict[str, str]]:
     """Return the network in evaluation mode on `device`, and its path and hash."""
-    if isinstance(weights, Generator):
+    if isinstance(weights, Generator | PaperGenerator):
         return weights.to(device).eval(), {"path": "a Generator in memory"}
     generator = load_generator(weights, device)
     return generator, {"path": str(weights or "bundled"), "sha256": weights_hash(weights)}

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import time
 import types
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -28,11 +29,11 @@ def run():
 
 @pytest.fixture
 def rendering(monkeypatch):
-    """A stand-in for `talkface.rendering` that notes how it was called, or raises."""
+    """A stub of `talkface.rendering` that records how it was called, or raises."""
     calls = types.SimpleNamespace(arguments=None, options=None, error=None)
 
-    def render(*arguments, **options):
-        calls.arguments, calls.options = arguments, options
+    def render(photo, speech, out, options, *, on_step, on_note):
+        calls.arguments, calls.options = (photo, speech, out), options
         if calls.error:
             raise calls.error
         return types.SimpleNamespace(
@@ -110,7 +111,7 @@ def test_a_usage_error_exits_with_2(run, rendering, words):
     assert "Traceback" not in result.output
 
 
-def test_an_error_of_the_users_is_shown_without_a_traceback_and_exits_with_1(run, rendering):
+def test_an_error_that_the_user_can_fix_has_no_traceback_and_exits_with_1(run, rendering):
     rendering.error = TalkfaceError("No face found in group.jpg (4032x3024).", "Point at it with --box x,y,w,h.")
     result = run("render", "group.jpg", "speech.wav")
     assert result.exit_code == 1
@@ -124,12 +125,12 @@ def test_a_bug_keeps_its_traceback(run, rendering):
     assert isinstance(result.exception, ZeroDivisionError)
 
 
-def test_a_missing_package_that_is_not_the_users_to_fix_keeps_its_traceback(run, rendering):
+def test_an_import_error_that_is_a_bug_keeps_its_traceback(run, rendering):
     rendering.error = ImportError("cannot import name 'x' from 'y'")
     assert isinstance(run("render", "a", "b").exception, ImportError)
 
 
-def test_opencv_without_libgl_is_told_what_to_install(run, rendering):
+def test_the_error_of_opencv_without_libgl_says_what_to_install(run, rendering):
     rendering.error = ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
     result = run("render", "a", "b")
     assert result.exit_code == 1
@@ -149,53 +150,80 @@ def test_names_that_begin_with_a_dash_go_after_two_dashes(run, rendering):
     assert [str(argument) for argument in rendering.arguments] == ['-my "photo" é.PNG', "-speech.wav", "None"]
 
 
+def test_dash_as_speech_is_passed_on_as_standard_input(run, rendering):
+    assert run("render", "photo.jpg", "-").exit_code == 0
+    assert str(rendering.arguments[1]) == "-"
+
+
+def test_a_video_name_without_its_option_is_a_usage_error_that_names_the_option(run, rendering):
+    result = run("render", "photo.jpg", "speech.wav", "out.mp4")
+    assert result.exit_code == 2
+    assert rendering.arguments is None
+    assert "-o out.mp4" in " ".join(result.stderr.split())
+
+
 def test_options_reach_the_function_under_their_own_names(run, rendering):
     result = run(
         *["render", "a", "b", "-o", "c.mp4", "--fps", "30000/1001", "--crf", "20", "--crop", "--max-size", "640"],
         *["--face", "2", "--landmarks", "fan", "--weights", "w", "--device", "cpu", "--no-mark", "--json", "j"],
+        *["--track", "3"],
         *["--expression", "2", "--seed", "7", "--quiet"],
     )
     assert result.exit_code == 0, result.stderr
-    options = {name: str(value) for name, value in rendering.options.items() if not name.startswith("on_")}
-    assert options == {
+    assert {name: str(value) for name, value in asdict(rendering.options).items()} == {
         **{"fps": "30000/1001", "crf": "20", "crop": "True", "max_size": "640", "face": "2", "box": "None"},
         **{"landmarks": "fan", "weights": "w", "device": "cpu", "mark": "False", "json": "j", "seed": "7"},
-        "expression": "2.0",
+        **{"expression": "2.0", "track": "3"},
     }
 
 
 def test_a_box_is_four_numbers(run, rendering):
     assert run("render", "a", "b", "--box", "120,80.5,300,-1").exit_code == 0
-    assert rendering.options["box"] == (120, 80.5, 300, -1)
+    assert rendering.options.box == (120, 80.5, 300, -1)
 
 
 def test_render_ends_with_what_was_written(run, rendering):
     result = run("render", "a", "b")
     assert result.stdout == ""
-    assert result.stderr == "out.mp4: 3 frames, 2x2, 1.0 frames/s, 1.0 s in all\n"
+    assert result.stderr == "out.mp4: 3 frames, 2x2, 1.0 frames/s, 1.0 s in total\n"
 
 
-@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_ends_the_command_without_a_traceback(number, status):
+@contextmanager
+def waiting_command(on_hangup):
+    """A `talkface render` that waits for a minute, with this handler of SIGHUP at its start."""
     # A parent that runs in the background may have passed on that Ctrl-C is ignored.
-    waiting = "import signal, sys, time, types; from talkface import cli;"
-    waiting += "signal.signal(signal.SIGINT, signal.default_int_handler);"
-    waiting += "sys.modules['talkface.rendering'] = types.SimpleNamespace("
-    waiting += "render=lambda *a, **k: (print('ready', flush=True), time.sleep(60)));"
-    waiting += "sys.argv[1:] = ['render', 'a', 'b']; cli.main()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", waiting],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": ROOT},
-    )
-    assert process.stdout.readline() == "ready\n"
-    time.sleep(0.1)
-    process.send_signal(number)
-    _, said = process.communicate(timeout=20)
+    code = "import signal, sys, time, types; from talkface import cli;"
+    code += f"signal.signal(signal.SIGINT, signal.default_int_handler); signal.signal(signal.SIGHUP, {on_hangup});"
+    code += "sys.modules['talkface.rendering'] = types.SimpleNamespace("
+    code += "render=lambda *a, **k: (print('ready', flush=True), time.sleep(60)));"
+    code += "sys.argv[1:] = ['render', 'a', 'b']; cli.main()"
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", code], env=os.environ | {"PYTHONPATH": ROOT}, **pipes) as process:
+        try:
+            assert process.stdout.readline() == "ready\n"
+            time.sleep(0.1)
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number, status", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_the_command_without_a_traceback(number, status):
+    with waiting_command("signal.SIG_DFL") as process:
+        process.send_signal(number)
+        _, stderr = process.communicate(timeout=20)
     assert process.returncode == status
-    assert "Traceback" not in said
+    assert "Traceback" not in stderr
+
+
+def test_a_hangup_that_nohup_ignores_stays_ignored():
+    with waiting_command("signal.SIG_IGN") as process:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.3)
+        assert process.poll() is None
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+    assert process.returncode == 143
 
 
 @pytest.mark.parametrize(
@@ -223,11 +251,11 @@ def test_an_unknown_name_of_the_package_is_an_attribute_error():
 
 
 def test_every_setting_of_the_library_is_an_option_with_the_same_default():
-    """So that neither a new field of a configuration nor a new default is forgotten here."""
+    """A new field of a configuration or a new default must not be forgotten in the command line."""
     from talkface.evaluate import DatasetEval, PairEval, PairListEval
     from talkface.preprocess import PreprocessConfig
     from talkface.preprocess.synthetic import VisemeConfig
-    from talkface.rendering import render
+    from talkface.render_options import RenderOptions
     from talkface.study import StudyConfig
     from talkface.train import TrainOptions
 
@@ -239,17 +267,17 @@ def test_every_setting_of_the_library_is_an_option_with_the_same_default():
         ("eval", PairEval),
         ("eval", PairListEval),
         ("make", StudyConfig),
-        ("render", render),
+        ("render", RenderOptions),
     ]
     options = {name: {p.name: p.default for p in command.params} for name, command in all_commands()}
-    elsewhere = {"limits", "real", "fake", "on_step", "on_note"}  # --gate; two videos; the door's own
-    door = {"data": None, "out": None, "rows": None, "ablation": None, "videos": None}  # filled in by the door
+    elsewhere = {"limits", "real", "fake"}  # --gate; two videos
+    filled_in = {"data": None, "out": None, "rows": None, "ablation": None, "videos": None}  # by the command line
     for name, config in configs:
         for setting in inspect.signature(config).parameters.values():
             if setting.name in elsewhere:
                 continue
             assert setting.name in options[name], f"{name} has no option for {setting.name}"
-            if setting.name not in door and setting.default is not inspect.Parameter.empty:
+            if setting.name not in filled_in and setting.default is not inspect.Parameter.empty:
                 default = options[name][setting.name]
                 assert str(default) == str(setting.default), f"{name}: {setting.name}"
 
@@ -289,6 +317,19 @@ def test_a_number_that_is_too_small_is_a_usage_error(run, line):
     result = run(*line.split())
     assert result.exit_code == 2
     assert "greater than or equal to" in " ".join(result.stderr.split())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("render a b", "visemes", "train --data lrw", "ablate --data lrw --budget 9", "eval"),
+        "study make --videos A --out B",
+    ],
+)
+def test_a_seed_of_more_than_63_bits_is_a_usage_error(run, line):
+    result = run(*line.split(), "--seed", 2**63)
+    assert result.exit_code == 2
+    assert "expected a number from 0 to 2^63 - 1" in " ".join(result.stderr.replace("│", " ").split())
 
 
 def test_options_of_eval_reach_its_config(run, monkeypatch):

@@ -86,7 +86,7 @@ def test_a_table_is_written_to_standard_output_as_wide_as_its_content(capsys, mo
 
 def test_training_writes_a_line_for_each_reported_step_to_a_log_file(capsys):
     step = SimpleNamespace(
-        lesson="lips",
+        stage="lips",
         step=40,
         total=160,
         losses={"lip": 0.12345, "mi": -1.5},
@@ -104,9 +104,7 @@ def test_training_shows_a_progress_bar_with_the_losses_in_a_terminal(monkeypatch
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "120")
     with console.training() as on_step:
-        on_step(
-            SimpleNamespace(lesson="full", step=3, total=9, losses={"gan": 2}, frames_per_second=1, seconds_left=59)
-        )
+        on_step(SimpleNamespace(stage="full", step=3, total=9, losses={"gan": 2}, frames_per_second=1, seconds_left=59))
     assert "full" in terminal.text
     assert "3/9" in terminal.text
     assert "gan 2  1.0 frames/s, 0:00:59 left" in terminal.text

@@ -1,9 +1,11 @@
+import hashlib
 import itertools
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 import wave
 from fractions import Fraction
 from pathlib import Path
@@ -15,15 +17,17 @@ import torch
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
-from talkface import render, stream
+from talkface import render, rendering, stream
 from talkface.cli import app
 from talkface.errors import TalkfaceError
 from talkface.face.align import fit_transform, warp
 from talkface.face.find import FaceFinder
+from talkface.media.audio import load_speech
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.video import probe, read_frames
 from talkface.model.checkpoint import save_network
 from talkface.model.generator import Generator, GeneratorConfig
+from talkface.render_options import RenderOptions
 
 ROOT = str(Path(__file__).resolve().parent.parent)
 ASTRONAUT = Path(ROOT) / "examples" / "astronaut.jpg"
@@ -70,7 +74,7 @@ def make(*words):
     return CliRunner().invoke(app, ["render", *map(str, words)])
 
 
-def said_by_ffmpeg(path):
+def ffmpeg_description(path):
     return subprocess.run([ffmpeg_exe(), "-hide_banner", "-i", str(path)], capture_output=True, text=True).stderr
 
 
@@ -97,27 +101,27 @@ def test_a_video_has_ceil_of_duration_times_fps_frames_and_the_length_of_its_sou
 
 def test_the_video_is_h264_yuv420p_and_says_that_it_is_synthetic(speech, weights):
     render(ASTRONAUT, speech, "out.mp4", weights=weights)
-    said = said_by_ffmpeg("out.mp4")
-    assert re.search(r"Video: h264 .*yuv420p.* 512x512.* 25 fps", said)
-    assert "Audio: " in said
-    assert "Synthetic video made with talkface" in said
+    description = ffmpeg_description("out.mp4")
+    assert re.search(r"Video: h264 .*yuv420p.* 512x512.* 25 fps", description)
+    assert "Audio: " in description
+    assert "Synthetic video made with talkface" in description
     render(ASTRONAUT, speech, "out.mp4", weights=weights, mark=False)
-    assert "ynthetic" not in said_by_ffmpeg("out.mp4")
+    assert "ynthetic" not in ffmpeg_description("out.mp4")
 
 
 def test_stereo_stays_stereo(folder, weights):
     render(ASTRONAUT, write_sound(folder / "speech.wav", 0.2, channels=2), "out.mp4", weights=weights)
-    assert re.search(r"Audio: .*stereo", said_by_ffmpeg("out.mp4"))
+    assert re.search(r"Audio: .*stereo", ffmpeg_description("out.mp4"))
 
 
 @pytest.mark.parametrize("fps, frames", [("30000/1001", 9), (12.5, 4), (60, 18), ("29.97", 9)])
-def test_any_rate_covers_the_sound_exactly(speech, weights, fps, frames):
+def test_a_video_of_any_rate_covers_the_sound_exactly(speech, weights, fps, frames):
     report = render(ASTRONAUT, speech, "out.mp4", weights=weights, fps=fps, crop=True)
     assert report.frames == frames
     assert probe("out.mp4").fps == (Fraction(30000, 1001) if frames == 9 else Fraction(str(fps)))
 
 
-def test_pixels_outside_the_pasted_face_are_the_photos_own(speech, weights):
+def test_pixels_outside_the_pasted_face_are_those_of_the_photo(speech, weights):
     original = photo()
     (face,) = FaceFinder().find(original)
     changed = np.zeros(original.shape[:2], bool)
@@ -150,14 +154,14 @@ def test_two_runs_give_the_same_frames(speech, weights):
     np.testing.assert_array_equal(once, again)
 
 
-def test_a_generator_in_memory_gives_the_frames_of_its_file(speech, weights):
+def test_a_generator_in_memory_gives_the_frames_of_its_weights_file(speech, weights):
     from talkface.model.checkpoint import load_generator
 
     loaded = stream(ASTRONAUT, speech, weights=load_generator(weights), crop=True)
     np.testing.assert_array_equal(list(loaded), list(stream(ASTRONAUT, speech, weights=weights, crop=True)))
 
 
-def test_the_video_holds_the_frames_of_the_stream(speech, weights):
+def test_the_video_has_the_frames_of_the_stream(speech, weights):
     render(ASTRONAUT, speech, "out.mp4", weights=weights, crf=8)
     for shown, made in zip(read_frames("out.mp4", fps=None), stream(ASTRONAUT, speech, weights=weights), strict=True):
         assert cv2.PSNR(shown, made) > 35
@@ -172,14 +176,14 @@ def test_the_video_has_even_sides_of_at_most_1280(folder, speech, weights, size,
     assert frame.shape == (wanted[1], wanted[0], 3)
 
 
-def test_a_shrunk_photo_has_its_face_where_the_large_one_has_it(folder, speech, weights):
+def test_a_shrunk_photo_is_rendered_like_a_small_one(folder, speech, weights):
     Image.open(ASTRONAUT).resize((1536, 1536), Image.LANCZOS).save("photo.png")
     frame = next(stream("photo.png", speech, weights=weights, max_size=512))
     small = next(stream(ASTRONAUT, speech, weights=weights))
     assert cv2.PSNR(frame, small) > 30
 
 
-def test_a_rotated_photo_is_turned_upright(folder, speech, weights):
+def test_a_rotated_photo_is_rendered_upright(folder, speech, weights):
     exif = Image.Exif()
     exif[0x0112] = 6  # "turn me clockwise to see me upright"
     Image.open(ASTRONAUT).crop((0, 0, 512, 400)).transpose(Image.ROTATE_90).save("photo.png", exif=exif)
@@ -196,7 +200,7 @@ def test_a_transparent_photo_is_rendered(folder, speech, weights):
     np.testing.assert_array_equal(frame[-1], 255)
 
 
-def test_of_two_faces_the_larger_speaks_and_the_other_on_demand(folder, speech, weights):
+def test_of_two_faces_the_larger_one_is_animated_and_the_other_on_request(folder, speech, weights):
     both = Image.new("RGB", (640, 256), "white")
     both.paste(face_alone().resize((200, 200)), (20, 30))
     both.paste(face_alone(), (340, 0))
@@ -225,12 +229,14 @@ def test_a_name_with_quotes_accents_and_a_leading_dash_works(folder, speech, wei
     assert probe(folder / '-my "photo" é_-it\'s me.mp4').width == 256
 
 
-def test_silence_is_rendered(folder, weights):
-    speech = write_sound(folder / "speech.wav", 0.3, loudness=0)
-    assert len(list(stream(ASTRONAUT, speech, weights=weights, crop=True))) == 8
+def test_silence_is_rendered_with_a_note(folder, weights):
+    speech, notes = write_sound(folder / "speech.wav", 0.3, loudness=0), []
+    assert len(list(stream(ASTRONAUT, speech, weights=weights, crop=True, on_note=notes.append))) == 8
+    assert len(notes) == 1
+    assert "speech.wav is silent" in notes[0]
 
 
-def test_the_sound_of_a_video_will_do(folder, speech, weights):
+def test_the_sound_of_a_video_is_accepted(folder, speech, weights):
     render(ASTRONAUT, speech, "first.mp4", weights=weights, crop=True)
     assert render(ASTRONAUT, "first.mp4", "second.mp4", weights=weights, crop=True).frames in (8, 9)
 
@@ -241,7 +247,7 @@ def test_progress_counts_every_frame(speech, weights):
     assert steps == [(done, 8) for done in range(1, 9)]
 
 
-def test_the_manifest_says_what_was_done(folder, speech, weights):
+def test_the_manifest_describes_what_was_done(folder, speech, weights):
     report = render(ASTRONAUT, speech, "out.mp4", weights=weights, json="out.json", seed=3)
     manifest = json.loads(Path("out.json").read_text())
     assert manifest == report.manifest
@@ -250,10 +256,121 @@ def test_the_manifest_says_what_was_done(folder, speech, weights):
     assert manifest["options"]["seed"] == 3
     assert manifest["versions"]["torch"] == torch.__version__
     assert manifest["face"]["found"] == 1
+    assert manifest["speech"]["track"] == 1
+    assert manifest["speech"]["level_db"] == pytest.approx(load_speech(speech).level_db, abs=0.05)
     assert set(manifest["seconds"]) == {"photo", "speech", "weights", "frames", "encoding", "total"}
     for part, path in {"photo": ASTRONAUT, "speech": speech, "weights": weights, "out": "out.mp4"}.items():
         checked = subprocess.run(["sha256sum", path], capture_output=True, text=True, check=True).stdout.split()[0]
         assert manifest[part]["sha256"] == checked
+
+
+def test_without_json_there_is_no_manifest_and_no_file_is_hashed(speech, weights, monkeypatch):
+    monkeypatch.setattr(rendering, "sha256", lambda path: pytest.fail(f"{path} was hashed"))
+    assert render(ASTRONAUT, speech, "out.mp4", weights=weights, crop=True).manifest == {}
+
+
+def test_options_are_an_object_and_keywords_that_change_it(speech, weights):
+    options = RenderOptions(weights=weights, crop=True, fps=12.5)
+    assert render(ASTRONAUT, speech, "a.mp4", options).frames == 4
+    assert render(ASTRONAUT, speech, "b.mp4", options, fps=25).frames == 8
+    whole, changed = (list(stream(ASTRONAUT, speech, options, **changes)) for changes in ({}, {"max_size": 64}))
+    np.testing.assert_array_equal(whole, changed)  # --crop has one size
+    with pytest.raises(TypeError, match="colour"):
+        render(ASTRONAUT, speech, "c.mp4", options, colour="red")
+
+
+@pytest.mark.parametrize(
+    "field, value, expected",
+    [
+        ("fps", 0, "a rate from 1 to 240"),
+        ("fps", "30/0", "a rate from 1 to 240"),
+        ("fps", float("inf"), "a rate from 1 to 240"),
+        ("crf", -1, "a number from 0 to 51"),
+        ("max_size", 63, "at least 64 px"),
+        ("expression", float("nan"), "a number from 0 to 4"),
+        ("landmarks", "dlib", "mesh or fan"),
+        ("seed", 2**63, "a whole number from 0"),
+        ("seed", -1, "a whole number from 0"),
+    ],
+)
+def test_an_option_out_of_range_is_an_error_that_names_its_flag(field, value, expected):
+    flag = f"--{field.replace('_', '-')}"
+    with pytest.raises(TalkfaceError, match=f"{flag} {value} is not valid: expected {expected}") as error:
+        RenderOptions(**{field: value})
+    assert error.value.fix
+
+
+def test_the_largest_seed_is_accepted(speech, weights):
+    assert render(ASTRONAUT, speech, "out.mp4", weights=weights, crop=True, seed=2**63 - 1).frames == 8
+
+
+def two_tracks(folder):
+    """A recording with a short and a long audio track."""
+    short, long = write_sound(folder / "short.wav", 0.2), write_sound(folder / "long.wav", 0.4)
+    command = [ffmpeg_exe(), "-v", "error", "-i", short, "-i", long, "-map", "0", "-map", "1"]
+    subprocess.run([*map(str, command), "-disposition:a", "0", str(folder / "both.mka")], check=True)
+    return folder / "both.mka"
+
+
+def test_a_track_is_chosen_and_another_one_noted(folder, weights):
+    recording, notes = two_tracks(folder), []
+    first = render(ASTRONAUT, recording, "first.mp4", weights=weights, crop=True, on_note=notes.append)
+    second = render(ASTRONAUT, recording, "second.mp4", weights=weights, crop=True, track=2, on_note=pytest.fail)
+    assert (first.frames, second.frames) == (5, 10)
+    assert probe("second.mp4").audio_duration == pytest.approx(0.4, abs=0.07)
+    assert len(notes) == 1
+    assert "both.mka has 2 audio tracks; number 1 is used (see --track)" in notes[0]
+
+
+def test_a_jpeg_that_lacks_its_last_bytes_is_rendered_with_a_note(folder, speech, weights):
+    Path("cut.jpg").write_bytes(ASTRONAUT.read_bytes()[:-2])
+    report = render("cut.jpg", speech, "out.mp4", weights=weights, crop=True)
+    (note,) = report.notes
+    assert note.startswith("The end of cut.jpg is missing")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_speech_from_a_named_pipe_is_read_once(folder, speech, weights):
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=lambda: Path("pipe").write_bytes(speech.read_bytes()))
+    writer.start()
+    report = render(ASTRONAUT, "pipe", "out.mp4", weights=weights, crop=True, json="out.json")
+    writer.join()
+    assert report.frames == 8
+    assert probe("out.mp4").has_audio
+    assert report.manifest["speech"]["path"] == "pipe"
+    assert report.manifest["speech"]["sha256"] == hashlib.sha256(speech.read_bytes()).hexdigest()
+
+
+def shell(words, folder, **options):
+    """The command line in a shell."""
+    command = f"{sys.executable} -m talkface render {words}"
+    environment = os.environ | {"PYTHONPATH": ROOT}
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, cwd=folder, env=environment, timeout=120, **options
+    )
+
+
+@pytest.mark.parametrize(
+    "speech_words, name",
+    [
+        ("- < speech.wav", "astronaut_stdin.mp4"),
+        ("/dev/stdin < speech.wav", "astronaut_stdin.mp4"),
+        ("- < <(cat speech.wav)", "astronaut_stdin.mp4"),
+        ("<(cat speech.wav)", "astronaut_63.mp4"),
+    ],
+)
+def test_speech_from_standard_input_and_process_substitution_is_rendered(folder, speech, weights, speech_words, name):
+    result = shell(f"--crop --weights {weights} {ASTRONAUT} {speech_words}", folder)
+    assert result.returncode == 0, result.stderr
+    assert probe(folder / name).has_audio
+    assert sum(1 for _ in read_frames(folder / name, fps=None)) == 8
+
+
+def test_an_empty_standard_input_is_one_clear_error(folder, weights):
+    result = shell(f"--crop --weights {weights} {ASTRONAUT} - < <(true)", folder)
+    assert result.returncode == 1
+    assert re.match(r"Error  - is empty \(0 bytes\)[^\n]+\nFix    [^\n]+\n\Z", result.stderr), result.stderr
 
 
 @pytest.mark.parametrize("out, wanted", [(None, "astronaut_speech.mp4"), ("sub", "sub/astronaut_speech.mp4")])
@@ -271,7 +388,7 @@ def test_an_existing_video_is_replaced_by_a_complete_one(folder, speech, weights
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
-def test_what_is_interrupted_leaves_the_old_video_and_nothing_else(folder, speech, weights, error):
+def test_an_interrupted_run_leaves_the_old_video_and_no_other_file(folder, speech, weights, error):
     Path("out.mp4").write_text("old")
 
     def stop(done, total):
@@ -294,7 +411,7 @@ def draw_house(path):
     picture.save(path)
 
 
-def test_what_no_face_is_seen_in_speaks_when_it_is_pointed_at(folder, speech, weights):
+def test_a_photo_without_a_detected_face_is_rendered_with_a_box(folder, speech, weights):
     Image.linear_gradient("L").resize((400, 300)).save("wall.png")
     notes = []
     frame = next(stream("wall.png", speech, weights=weights, box=(100, 80, 200, 200), on_note=notes.append))
@@ -317,8 +434,8 @@ def cut(source, path, share=0.4):
     Path(path).write_bytes(data[: int(len(data) * share)])
 
 
-def lying_header(path):
-    """A wav whose header promises a thousand times the sound that follows."""
+def wrong_header(path):
+    """A wav whose header gives a thousand times the length of the sound."""
     data = bytearray(write_sound(path, 0.3).read_bytes())
     data[4:8] = (len(data) * 1000).to_bytes(4, "little")
     data[40:44] = ((len(data) - 44) * 1000).to_bytes(4, "little")
@@ -348,7 +465,11 @@ BAD = {
     ),
     "a missing folder": (lambda: None, "good.jpg speech.wav -o none/out.mp4", "none does not exist"),
     "a file as folder": (lambda: None, "good.jpg speech.wav -o speech.wav/out.mp4", "speech.wav is not a folder"),
-    "an write_error folder": (lambda: None, "good.jpg speech.wav -o /proc/out.mp4", "cannot write to the folder /proc"),
+    "a folder that may not be written to": (
+        lambda: None,
+        "good.jpg speech.wav -o /proc/out.mp4",
+        "cannot write to the folder /proc",
+    ),
     "a name too long": (lambda: None, f"good.jpg speech.wav -o {LONG}.mp4", "ong.mp4: File name too long"),
     "a folder's name too long": (lambda: None, f"good.jpg speech.wav -o {LONG}/a.mp4", "File name too long"),
     "a manifest's name too long": (lambda: None, f"good.jpg speech.wav --json {LONG}", "--json long"),
@@ -370,7 +491,10 @@ BAD = {
         "is the input good.jpg",
     ),
     "the photo as manifest": (lambda: None, "good.jpg speech.wav --json good.jpg", "is the input good.jpg"),
-    "the video as manifest": (lambda: None, "good.jpg speech.wav -o a.mp4 --json ./a.mp4", "the video itself"),
+    "the video as manifest": (lambda: None, "good.jpg speech.wav -o a.mp4 --json ./a.mp4", "is the same file as --out"),
+    "a URL as speech": (lambda: None, "good.jpg https://a.org/b.wav", "https://a.org/b.wav is a URL, not a recording"),
+    "a device as speech": (lambda: None, "good.jpg /dev/null", "/dev/null is a device"),
+    "a missing track": (lambda: None, "good.jpg speech.wav --track 2", "--track 2: speech.wav has 1 audio track"),
     "missing weights": (lambda: None, "good.jpg speech.wav --weights w.safetensors", "w.safetensors does not exist"),
     "a text as weights": (
         lambda: Path("w.safetensors").write_text("Dear all"),
@@ -378,11 +502,11 @@ BAD = {
         "cut or not",
     ),
     "no such device": (lambda: None, "good.jpg speech.wav --device tpu", "--device tpu"),
-    "no number of a device": (lambda: None, "good.jpg speech.wav --device cpu:foo", "--device cpu:foo"),
+    "an invalid number of a device": (lambda: None, "good.jpg speech.wav --device cpu:foo", "--device cpu:foo"),
     "no rate": (lambda: None, "good.jpg speech.wav --fps 0", "--fps 0"),
     "a word as rate": (lambda: None, "good.jpg speech.wav --fps fast", "--fps fast"),
-    "a wild quality": (lambda: None, "good.jpg speech.wav --crf 52", "--crf 52"),
-    "a wild expression": (lambda: None, "good.jpg speech.wav --expression 9", "--expression 9"),
+    "a quality out of range": (lambda: None, "good.jpg speech.wav --crf 52", "--crf 52"),
+    "an expression out of range": (lambda: None, "good.jpg speech.wav --expression 9", "--expression 9"),
     "a tiny video": (lambda: None, "good.jpg speech.wav --max-size 10", "--max-size 10"),
     "a box outside": (lambda: None, "good.jpg speech.wav --box 400,400,200,200", "which is 512x512"),
     "a face too many": (lambda: None, "good.jpg speech.wav --face 2", "good.jpg has 1 face"),
@@ -418,8 +542,8 @@ def test_a_picture_of_20000_by_20000_is_refused_without_being_read(folder, speec
     assert int(result.stdout) < 1500  # MiB
 
 
-def test_a_wav_with_a_lying_header_is_rendered_as_long_as_its_sound_or_refused(folder, weights):
-    lying_header(folder / "liar.wav")
+def test_a_wav_with_a_wrong_header_is_rendered_as_long_as_its_sound_or_refused(folder, weights):
+    wrong_header(folder / "liar.wav")
     result = make(ASTRONAUT, "liar.wav", "-o", "out.mp4", "--weights", weights, "--crop")
     if result.exit_code:
         assert re.match(r"Error  [^\n]*liar.wav[^\n]*\nFix    [^\n]+\n\Z", result.stderr)
@@ -432,8 +556,8 @@ def test_the_inputs_of_a_stream_are_checked_by_the_call_itself(folder, speech, w
         stream("missing.jpg", speech, weights=weights)
 
 
-def test_frames_are_made_as_they_are_asked_for(folder, weights):
-    """Ten minutes of speech whose first frame comes at once: nothing waits for, or holds, the other 14,999."""
+def test_frames_are_generated_when_they_are_requested(folder, weights):
+    """The first frame of ten minutes of speech does not wait for the other 14,999."""
     speech = write_sound(folder / "long.wav", 600, rate=8000)
     frames = stream(ASTRONAUT, speech, weights=weights)
     assert next(frames).shape == (512, 512, 3)

@@ -8,7 +8,7 @@ import torch
 
 from talkface.model.attention import LIP_BOX
 from talkface.train import losses
-from talkface.train.perceptual import PerceptualFeatures
+from talkface.metrics.perceptual import PerceptualFeatures
 
 WINDOW = (56, 112, 144)
 

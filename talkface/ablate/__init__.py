@@ -106,7 +106,7 @@ def _row(
     done = training.out / row / "figures.json"
     if done.is_file():
         return json.loads(done.read_text(encoding="utf-8"))
-    tell = on_step and (lambda step: on_step(replace(step, lesson=f"{row}: {step.lesson}")))
+    tell = on_step and (lambda step: on_step(replace(step, stage=f"{row}: {step.stage}")))
     try:
         report = train(replace(training, out=done.parent, minutes=None), config, tell)
     except Diverged as error:

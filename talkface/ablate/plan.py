@@ -70,7 +70,7 @@ def within_budget(
         write_json(path, planned)
     found = scaled(config, planned["scale"])
     if note:
-        steps = ", ".join(f"{stage.steps} of {stage.lesson}" for stage in found.stages)
+        steps = ", ".join(f"{stage.steps} of {stage.name}" for stage in found.stages)
         note(f"Each row trains for {minutes:g} minutes at the speed of the full model. Steps: {steps}.")
     return found
 
@@ -86,7 +86,7 @@ def _time_stage(training: TrainOptions, config: TrainConfig, folder: Path) -> fl
     stage = config.stages[0]
     times: list[float] = []
     probe = replace(config, stages=(replace(stage, steps=PROBE),))
-    quiet = replace(training, out=folder / stage.lesson, minutes=None, log_steps=1, sample_steps=10**9)
+    quiet = replace(training, out=folder / stage.name, minutes=None, log_steps=1, sample_steps=10**9)
     report = train(quiet, probe, lambda step: times.append(time.monotonic()))
     if not report.finished:
         raise KeyboardInterrupt

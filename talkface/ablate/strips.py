@@ -11,12 +11,12 @@ import numpy as np
 
 from talkface.config import FPS
 from talkface.data.clip import Clip
+from talkface.data.faces import aligned_face
 from talkface.data.reader import ClipDataset, evenly_spaced
 from talkface.media.image import save_png
 from talkface.media.strips import draw_strip
-from talkface.model.checkpoint import load_generator
-from talkface.model.generator import Generator
-from talkface.model.inference import AlignedFace, speak
+from talkface.model.checkpoint import AnyGenerator, load_generator
+from talkface.model.talking import animate
 
 CLIPS = 3
 COLUMNS = 8
@@ -40,12 +40,13 @@ def draw_strips(out: Path, clips: ClipDataset, weights: dict[str, Path]) -> None
         save_png(out / f"strip-{number}.png", strip(clips[index], generators))
 
 
-def strip(clip: Clip, generators: dict[str, Generator]) -> np.ndarray:
+def strip(clip: Clip, generators: dict[str, AnyGenerator]) -> np.ndarray:
     """The real frames and those of each generator at `COLUMNS` moments of the clip, uint8 RGB (H, W, 3)."""
     length = min(len(clip), MAX_FRAMES)
     moments = evenly_spaced(length, COLUMNS)
+    face = aligned_face(clip, 0)
     rows = {"real": [clip.frame(moment) for moment in moments]}
     for name, generator in generators.items():
-        generated = enumerate(speak(generator, AlignedFace(clip.frame(0), clip.lips[0]), clip.mfcc[:length]))
+        generated = enumerate(animate(generator, face, clip.mfcc[:length]))
         rows[name] = [frame.face for moment, frame in generated if moment in moments]
     return draw_strip(rows, [moment / FPS for moment in moments], SIDE)

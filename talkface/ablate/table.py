@@ -33,7 +33,7 @@ def write_table(
     """
     lines = [_line(row, found) for row, found in figures.items()]
     ours = [name for name in _names(lines) if name not in ("row", "paper_name", "failed", *PAPER_COLUMNS)]
-    steps = {stage.lesson: stage.steps for stage in planned.stages}
+    steps = {stage.name: stage.steps for stage in planned.stages}
     facts = {"minutes": minutes, "seed": planned.seed, "steps": steps, "note": NOTE, "rows": lines}
     write_json(out / "table.json", facts)
     write_bytes(out / "table.csv", _as_csv(lines, [n for n in _names(lines) if not n.endswith("_ci95")]).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -66,12 +66,6 @@ def train(
     init: INIT = None,
     device: DEVICE = "auto",
     workers: WORKERS = 2,
-    in_memory: Annotated[
-        Literal["auto", "yes", "no"],
-        typer.Option(
-            help="Keep all decoded frames in the memory of the device; auto does so on a GPU with enough memory."
-        ),
-    ] = "auto",
     compile: Annotated[
         bool, typer.Option("--compile", help="Use torch.compile, which makes long runs on a GPU faster.")
     ] = False,
@@ -107,7 +101,6 @@ def train(
         sample_steps=sample_steps,
         log_steps=log_steps,
         workers=workers,
-        in_memory=in_memory,
         compile=compile,
         init=init,
     )
@@ -127,14 +120,14 @@ def configured(config: TrainConfig, stages: tuple[str, ...] | None, settings: li
         settings: NAME=VALUE, where NAME is a field of the preset, generator.FIELD or STAGE.FIELD.
     """
     if stages is not None:
-        offered = [stage.lesson for stage in config.stages]
+        offered = [stage.name for stage in config.stages]
         unknown = ", ".join(name for name in stages if name not in offered)
         if unknown or not stages:
             raise typer.BadParameter(
                 f"{unknown!r} is not a stage of this preset: expected some of {', '.join(offered)}.",
                 param_hint="--stages",
             )
-        config = replace(config, stages=tuple(stage for stage in config.stages if stage.lesson in stages))
+        config = replace(config, stages=tuple(stage for stage in config.stages if stage.name in stages))
     for setting in settings:
         owner, _, _ = setting.partition("=")[0].rpartition(".")
         config = _with(config, owner, setting.removeprefix(f"{owner}."))
@@ -154,7 +147,7 @@ def _with(config: TrainConfig, owner: str, assignment: str) -> TrainConfig:
     if owner == "generator":
         shape = replace(config.generator, **assigned(assignment, "--set", _plain(config.generator)))
         return replace(config, generator=shape)
-    owners = [stage.lesson for stage in config.stages]
+    owners = [stage.name for stage in config.stages]
     if owner not in owners:
         raise typer.BadParameter(
             f"{owner!r} has no settings: expected one of generator, {', '.join(owners)}.", param_hint="--set"

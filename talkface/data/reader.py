@@ -59,6 +59,11 @@ class ClipDataset:
         return [line.get("sound", False) for line in self._lines]
 
     @property
+    def keeps_no_sound(self) -> list[bool]:
+        """Whether each clip is of format 1, which keeps MFCC but no sound."""
+        return ["sound" not in line for line in self._lines]
+
+    @property
     def names(self) -> list[str]:
         """The name of each clip."""
         return [line["name"] for line in self._lines]

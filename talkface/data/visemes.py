@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -51,6 +52,15 @@ def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: n
         np.savez(beside, steps=steps.astype(np.float16), labels=labels.astype(np.uint8), lengths=lengths)
 
 
+class VisemeBatch(NamedTuple):
+    """Moments of synthetic speech."""
+
+    windows: Tensor
+    """(B, 20, 13) MFCC."""
+    classes: Tensor
+    """(B,) int64: the class of the middle step."""
+
+
 class VisemeBatches:
     """Batches of random moments of the synthetic speech.
 
@@ -76,7 +86,7 @@ class VisemeBatches:
         self.start = np.cumsum(self.lengths) - self.lengths
         self.seed = seed
 
-    def batch(self, step: int, size: int) -> tuple[Tensor, Tensor]:
+    def batch(self, step: int, size: int) -> VisemeBatch:
         """The batch of a training step: MFCC windows (B, 20, 13) and the class of their middle step, int64 (B,)."""
         random = np.random.default_rng((self.seed, 3, step))
         utterance = random.integers(len(self.lengths), size=size)
@@ -84,4 +94,4 @@ class VisemeBatches:
         centre = (random.random(size) * length).astype(np.int64)
         inside = centre[:, None] + np.arange(-MFCC_STEPS // 2, MFCC_STEPS // 2)
         rows = start[:, None] + inside.clip(0, length[:, None] - 1)
-        return torch.from_numpy(self.steps[rows]), torch.from_numpy(self.labels[start + centre])
+        return VisemeBatch(torch.from_numpy(self.steps[rows]), torch.from_numpy(self.labels[start + centre]))

@@ -3,6 +3,7 @@
 still         the static-photo baseline: the photo, repeated
 wrong_sound   the mismatched-audio baseline: the generator with the speech of another clip
 model         the generator with the speech of the clip
+true_lips     the generator with the real lips in place of those that it predicts from the speech
 """
 
 from __future__ import annotations
@@ -16,12 +17,16 @@ import torch
 
 from talkface.config import data_root
 from talkface.data.clip import Clip
+from talkface.data.faces import aligned_face
 from talkface.data.reader import ClipDataset, evenly_spaced, open_dataset
+from talkface.data.speech import clip_features
 from talkface.evaluate.score import ClipSound, RowFrames
-from talkface.face.landmarks import mouth_opening
-from talkface.model.checkpoint import load_generator, weights_hash
-from talkface.model.generator import Generator
-from talkface.model.inference import AlignedFace, speak
+from talkface.face.landmarks import mouth_opening, nose_base
+from talkface.model.checkpoint import AnyGenerator, load_generator, weights_hash
+from talkface.model.inference import AlignedFace, generate_frames
+from talkface.model.paper import PaperGenerator
+from talkface.model.recogniser import load_speech_encoder
+from talkface.model.talking import animate, takes_mfcc
 
 
 class Conditions:
@@ -38,13 +43,15 @@ class Conditions:
     def __init__(
         self,
         clips: ClipDataset,
-        generators: Mapping[str, Generator],
+        generators: Mapping[str, AnyGenerator],
         identity: str = "first",
         seed: int = 0,
         device: torch.device | str = "cpu",
     ) -> None:
         self.clips, self.generators = clips, generators
         self.identity, self.seed, self.device = identity, seed, device
+        recogniser = any(not takes_mfcc(generator) for generator in generators.values())
+        self.encoder = load_speech_encoder(device=device) if recogniser else None
         self.donors = mismatched_audio(clips.clip_speakers, seed)
 
     def rows(self, number: int, clip: Clip, names: Iterable[str]) -> dict[str, RowFrames]:
@@ -60,15 +67,30 @@ class Conditions:
         for name in names:
             if name == "still":
                 rows[name] = RowFrames(repeat(face.face), static=True)
+            elif name == "true_lips":
+                if not isinstance(self.generators["model"], PaperGenerator):
+                    rows[name] = RowFrames(self._with_true_lips(face, clip))
             elif name != "wrong_sound":
-                rows[name] = RowFrames(self._generate(name, face, clip.mfcc))
+                rows[name] = RowFrames(self._generate(name, face, clip))
             elif self.donors[number] != number:
-                windows = tile_windows(self.clips[self.donors[number]].mfcc, len(clip))
-                rows[name] = RowFrames(self._generate("model", face, windows))
+                rows[name] = RowFrames(self._generate("model", face, self.clips[self.donors[number]], len(clip)))
         return rows
 
-    def _generate(self, name: str, face: AlignedFace, windows: np.ndarray) -> Iterator[np.ndarray]:
-        return (frame.face for frame in speak(self.generators[name], face, windows, self.device))
+    def _generate(self, name: str, face: AlignedFace, sound: Clip, frames: int | None = None) -> Iterator[np.ndarray]:
+        """The face with the sound of a clip, cut or repeated to a number of frames."""
+        generator = self.generators[name]
+        features = clip_features(sound, None if takes_mfcc(generator) else self.encoder)
+        if frames is not None:
+            features = tile(features, frames)
+        return (frame.face for frame in animate(generator, face, features))
+
+    def _with_true_lips(self, face: AlignedFace, clip: Clip) -> Iterator[np.ndarray]:
+        """The face with the lips of each real frame, moved to where the head of the photo is."""
+        noses = nose_base(clip.points68)
+        lips = clip.lips.astype(np.float32) - (noses - face.nose)[:, None]
+        generator = self.generators["model"]
+        assert not isinstance(generator, PaperGenerator)
+        return (frame.face for frame in generate_frames(generator, face, lips))
 
 
 def open_clips(
@@ -95,7 +117,7 @@ def open_clips(
     return Path(data).resolve().name, clips
 
 
-def load_generators(files: Mapping[str, Path | None], device: torch.device) -> dict[str, Generator]:
+def load_generators(files: Mapping[str, Path | None], device: torch.device) -> dict[str, AnyGenerator]:
     """The generators in these files, by name; None is the bundled one.
 
     Raises:
@@ -138,9 +160,9 @@ def mismatched_audio(speakers: list[str], seed: int) -> list[int]:
     return donors
 
 
-def tile_windows(windows: np.ndarray, frames: int) -> np.ndarray:
-    """Speech that is cut or repeated to a length: (T, 20, 13) -> (frames, 20, 13)."""
-    return windows[np.arange(frames) % len(windows)]
+def tile(features: np.ndarray, frames: int) -> np.ndarray:
+    """Speech that is cut or repeated to a length: (T, ...) -> (frames, ...)."""
+    return features[np.arange(frames) % len(features)]
 
 
 def identity_frame(clip: Clip, how: str, seed: int) -> int:
@@ -158,6 +180,5 @@ def identity_frame(clip: Clip, how: str, seed: int) -> int:
 
 
 def identity_face(clip: Clip, how: str, seed: int) -> AlignedFace:
-    """The frame of `identity_frame` and its lip points."""
-    number = identity_frame(clip, how, seed)
-    return AlignedFace(clip.frame(number), clip.lips[number])
+    """The frame of `identity_frame` and its landmarks."""
+    return aligned_face(clip, identity_frame(clip, how, seed))

@@ -17,6 +17,8 @@ METRIC_OF_COLUMN = {
     "mouth_move": "mouth_r",
     "sync_offset": "sync",
     "mi_real": "mi",
+    "mi_auc": "mi",
+    "mi_auc_real": "mi",
     "cpbd_real": "cpbd",
     "lse_c": "lse",
     "lse_d": "lse",
@@ -29,8 +31,9 @@ WITHOUT_WEIGHTS = {
     "csim": "CSIM needs a face recognition network",
 }
 IDENTITIES = ("first", "closest-mouth", "random")
-ROWS = ("still", "wrong_sound", "model")
-"""Rows of a data set's table: the static-photo baseline, the mismatched-audio baseline, and the generator."""
+ROWS = ("still", "wrong_sound", "model", "true_lips")
+"""Rows of a data set's table: the static-photo baseline, the mismatched-audio baseline, the generator, and the generator
+with the real lips in place of predicted ones."""
 
 
 @dataclass(frozen=True, kw_only=True)

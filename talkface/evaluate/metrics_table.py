@@ -44,6 +44,9 @@ DEFINITIONS = {
     "network that was trained on real frames, in nats. It is -1.386 if the network cannot recognise a frame's own "
     "sound, and 0 if it always can. Marginal pairs are other moments of the same clip.",
     "mi_real": "mi of the real frames, the same for every row.",
+    "mi_auc": "How often the statistics network scores a frame's own sound above that of another moment of the clip, at "
+    "least 0.3 s away: 0.5 is chance, 1 always.",
+    "mi_auc_real": "mi_auc of the real frames, the same for every row.",
     "cpbd": "CPBD: sharpness of the generated frames alone (Narvekar and Karam 2011), grey at 256 px; 1 is sharp.",
     "cpbd_real": "cpbd of the real frames, the same for every row.",
     "lse_d": "LSE-D: smallest mean distance of SyncNet's embeddings over 31 offsets, with the user's weights; 5 frames "
@@ -94,6 +97,8 @@ COLUMNS = (
     Column("sync_offset", "sync", "sync", peak_offset, 3, "", True),
     Column("mi", "mi", "mi", mean_of_sums, 3, "up"),
     Column("mi_real", "mi", "mi_real", mean_of_sums, 3, ""),
+    Column("mi_auc", "mi", "mi_auc", mean_of_sums, 3, "up"),
+    Column("mi_auc_real", "mi", "mi_auc_real", mean_of_sums, 3, ""),
     Column("cpbd", "cpbd", "cpbd", mean_of_sums, 3, "up"),
     Column("cpbd_real", "cpbd", "cpbd_real", mean_of_sums, 3, ""),
     Column("lse_d", "lse", "lse_d", mean_of_sums, 3, "down"),

@@ -268,8 +268,8 @@ class _Track:
         if "cpbd" in metrics:
             sums |= {"cpbd": _mean_sums(self.all("cpbd")), "cpbd_real": _mean_sums(truth.all("cpbd"))}
         if information is not None and speech is not None:
-            sums["mi"] = information.sums(self.all("image"), speech)
-            sums["mi_real"] = information.sums(truth.all("image"), speech)
+            sums |= information.sums(self.all("image"), speech)
+            sums |= {f"{name}_real": value for name, value in information.sums(truth.all("image"), speech).items()}
         return sums | self._mouth_sums(truth, energy) if self.scorer.landmarks else sums
 
     def _mouth_sums(self, truth: _Track, energy: np.ndarray | None) -> dict[str, np.ndarray]:
@@ -307,7 +307,7 @@ def build_scorer(options: ScoringOptions, on_note: Callable[[str], None]) -> Sco
     return Scorer(
         metrics,
         FaceFinder(device),
-        load_mutual_information(options.estimator, device, options.seed) if "mi" in metrics else None,
+        load_mutual_information(options.estimator, device) if "mi" in metrics else None,
         load_syncnet(options.syncnet, device) if "lse" in metrics and options.syncnet is not None else None,
         device,
     )

@@ -27,6 +27,7 @@ FROM_468_TO_68 = (
     *(61, 40, 37, 0, 267, 270, 291, 321, 405, 17, 181, 91),
     *(78, 81, 13, 311, 308, 402, 14, 178),
 )
+NOSE_BASE_68 = slice(31, 36)
 EYES_68 = (36, 39, 42, 45)
 STABLE_68 = (*EYES_68, *range(27, 36))
 
@@ -88,6 +89,11 @@ def lips(points: np.ndarray) -> np.ndarray:
 def stable(points: np.ndarray) -> np.ndarray:
     """Return the points that speech hardly moves: (..., 16, 2) of the mesh, (..., 13, 2) of 68 points."""
     return points[..., STABLE_68 if points.shape[-2] == 68 else STABLE, :]
+
+
+def nose_base(points: np.ndarray) -> np.ndarray:
+    """Return the base of the nose, the mean of the points 31 to 35 of 68, float32 (..., 2)."""
+    return to_68(points)[..., NOSE_BASE_68, :].mean(-2).astype(np.float32)
 
 
 def eye_centres(points: np.ndarray) -> np.ndarray:

@@ -1,22 +1,44 @@
 """Paste-back: composites generated faces into the photo at the photo's own resolution.
 
-The generator produces a colour, a mask and a flow in a window of the aligned face. The result in that window is
+The generator produces a flow on a region of the aligned face, and paint, mixture weights and a mask on a crop around the
+mouth. The result is
 
-    mask * colour + (1 - mask) * (photo warped by the flow)
+    mask * (paint, skull copy and jaw copy mixed) + (1 - mask) * (photo warped by the flow)
 
-The original photo is warped, not its aligned copy, so skin and beard stay sharp. Only the pixels that the mask selects
-(teeth, the inside of the mouth) have the resolution of the network.
+The original photo is warped and copied, not its aligned copy, so skin, beard and the photo's own teeth stay sharp. Only
+paint has the resolution of the network.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import cv2
 import numpy as np
 
 from talkface.face import align
+
+SMALLEST_SHARE = 0.02  # of a copy in the colour, below which it is left out
+
+
+class PastedFrame(Protocol):
+    """One frame of the generator; see `talkface.model.inference.OutputFrame`."""
+
+    @property
+    def paint(self) -> np.ndarray: ...
+    @property
+    def weights(self) -> np.ndarray: ...
+    @property
+    def copy_flow(self) -> np.ndarray: ...
+    @property
+    def mask(self) -> np.ndarray: ...
+    @property
+    def flow(self) -> np.ndarray: ...
+    @property
+    def region(self) -> tuple[int, int, int, int]: ...
+    @property
+    def corner(self) -> tuple[int, int]: ...
 
 
 class _Region(NamedTuple):
@@ -25,7 +47,7 @@ class _Region(NamedTuple):
     rows: slice
     columns: slice
     to_window: np.ndarray  # float64 (2, 3): pixels of the region to pixels of the (shrunk) window
-    side: int  # px, side of the window after shrinking; it is shrunk if its pixels are finer than the photo's
+    size: tuple[int, int]  # px, width and height of the window, shrunk if its pixels are finer than the photo's
     grid: np.ndarray  # float32 (h, w, 2): coordinates (x, y) of each pixel in the photo
     # Buffers, reused for all frames, because allocating them takes as long as filling them:
     source: np.ndarray  # float32 (h, w, 2): where in the photo each pixel of the result is sampled
@@ -49,42 +71,58 @@ class Paster:
             self.photo, cv2.COLOR_RGB2RGBA
         )  # OpenCV is faster with four channels than three
         self.M = np.asarray(M, np.float64)
-        self._regions: dict[tuple[float, float, float, int], _Region] = {}
+        self._regions: dict[tuple[int, int, int, int], _Region] = {}
 
-    def paste(
-        self, colour: np.ndarray, mask: np.ndarray, flow: np.ndarray, window: tuple[float, float, float]
-    ) -> np.ndarray:
-        """Composite one generated face into the photo.
+    def paste_frame(self, frame: PastedFrame) -> np.ndarray:
+        """Composite one frame of the generator into the photo.
+
+        Paint has the resolution of the network. The copies of the photo (its own teeth) are repeated at the photo's
+        resolution.
 
         Args:
-            colour: float32 (3, S, S), RGB in [0, 1].
-            mask: float32 (S, S) in [0, 1]: 1 selects the colour, 0 the warped photo.
-            flow: float32 (2, S, S), x and y in pixels of the aligned face: the pixel at p shows the photo at
-                p + flow(p). Mask and flow should fall to 0 towards the window's edge; outside they count as 0.
-            window: x, y, side of the window in pixels of the aligned face; its first pixel is the aligned pixel (x, y).
-                S may differ from the side: the window's pixels are then finer or coarser than the aligned face's.
+            frame: of `talkface.model.inference`.
 
         Returns:
-            uint8 RGB (H, W, 3), a new array; pixels outside the window are those of the photo.
+            uint8 RGB (H, W, 3), a new array; pixels that the frame does not move or paint are those of the photo.
         """
-        key = (*window, mask.shape[-1])
-        region = self._regions.get(key)
-        if region is None:
-            region = self._regions[key] = self._make_region(*key)
+        x, y, width, height = frame.region
         result = self.photo.copy()
-        if region.grid.size:
-            result[region.rows, region.columns] = self._composite(region, colour, mask, flow)
+        region = self._region((x, y, width, height))
+        if not region.grid.size:
+            return result
+        target = result[region.rows, region.columns]
+        _resample(list(self._photo_flow(frame.flow)), region, region.source)
+        cv2.add(region.grid, region.source, dst=region.source)
+        carried = self._sample(region)
+        target[:] = carried[:, :, :3]
+        crop = self._region((*frame.corner, frame.mask.shape[1], frame.mask.shape[0]))
+        if crop.grid.size and frame.mask.any():
+            self._paint(result[crop.rows, crop.columns], crop, frame)
         return result
 
-    def _composite(self, region: _Region, colour: np.ndarray, mask: np.ndarray, flow: np.ndarray) -> np.ndarray:
-        """Return the pixels of the region, uint8 (h, w, 3)."""
-        to_photo = np.linalg.inv(self.M[:, :2]).astype(np.float32)
-        flow = np.tensordot(to_photo, flow, 1)  # photo pixels
-        masked = colour * (np.float32(255) * mask)
-        _resample(list(flow), region, region.source)
-        _resample([*masked, np.zeros_like(mask)], region, region.colour)
-        _resample([1 - mask] * 4, region, region.keep, outside=1.0)
-        cv2.add(region.grid, region.source, dst=region.source)
+    def _paint(self, target: np.ndarray, crop: _Region, frame: PastedFrame) -> None:
+        """Replace the painted area of the carried photo, in place."""
+        shares = frame.mask * frame.weights
+        _resample([*(frame.paint * (np.float32(255) * shares[0])), np.zeros_like(frame.mask)], crop, crop.colour)
+        _resample([1 - frame.mask] * 4, crop, crop.keep, outside=1.0)
+        total = crop.colour
+        for share, flow in zip(shares[1:], np.split(frame.copy_flow, 2), strict=True):
+            if share.max() < SMALLEST_SHARE:
+                continue
+            _resample(list(self._photo_flow(flow)), crop, crop.source)
+            cv2.add(crop.grid, crop.source, dst=crop.source)
+            copied = self._sample(crop)
+            _resample([share] * 4, crop, crop.face)
+            total = cv2.add(total, cv2.multiply(copied, crop.face, dtype=cv2.CV_32F))
+        kept = cv2.multiply(cv2.cvtColor(target, cv2.COLOR_RGB2RGBA), crop.keep, dtype=cv2.CV_32F)
+        target[:] = cv2.convertScaleAbs(cv2.add(kept, total))[:, :, :3]
+
+    def _photo_flow(self, flow: np.ndarray) -> np.ndarray:
+        """A flow (2, h, w) in pixels of the aligned face, in pixels of the photo."""
+        return np.tensordot(np.linalg.inv(self.M[:, :2]).astype(np.float32), flow, 1)
+
+    def _sample(self, region: _Region) -> np.ndarray:
+        """The photo at `region.source`, uint8 (h, w, 4)."""
         cv2.remap(  # type: ignore[call-overload]  # OpenCV's stubs demand map2, which a two-channel map does not need
             self._photo_rgba,
             region.source,
@@ -93,35 +131,39 @@ class Paster:
             region.warped,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        cv2.multiply(region.warped, region.keep, dst=region.face, dtype=cv2.CV_32F)
-        cv2.add(region.face, region.colour, dst=region.face)
-        return cv2.convertScaleAbs(region.face, dst=region.warped)[:, :, :3]  # rounds and clips
+        return region.warped
 
-    def _make_region(self, x: float, y: float, side: float, pixels: int) -> _Region:
-        """Map a window at (x, y) with `pixels` x `pixels` samples to the photo and clip it at the photo's edges."""
+    def _region(self, window: tuple[int, int, int, int]) -> _Region:
+        """The region of a window x, y, width, height in pixels of the aligned face."""
+        if window not in self._regions:
+            self._regions[window] = self._make_region(*window)
+        return self._regions[window]
+
+    def _make_region(self, x: int, y: int, wide: int, high: int) -> _Region:
+        """Map a window of the aligned face to the photo and clip it at the photo's edges."""
         height, width = self.photo.shape[:2]
-        ends = np.array((-0.5, side - 0.5))
-        corners = np.array([(x + right, y + below) for right in ends for below in ends])
+        corners = np.array([(x + right, y + below) for right in (-0.5, wide - 0.5) for below in (-0.5, high - 0.5)])
         corners = align.apply(align.invert(self.M), corners)
         left, top = np.clip(np.floor(corners.min(0)), 0, (width, height)).astype(int)
         right, bottom = np.clip(np.ceil(corners.max(0)) + 1, 0, (width, height)).astype(int)
         # A window whose pixels are finer than the photo's is averaged down first, which prevents aliasing.
-        shrunk = min(pixels, max(1, round(side / align.scale(self.M))))
-        density = shrunk / side
-        linear = self.M[:, :2] * density
+        scale = align.scale(self.M)
+        size = tuple(min(side, max(1, round(side / scale))) for side in (wide, high))
+        density = np.array([size[0] / wide, size[1] / high])
+        linear = self.M[:, :2] * density[:, None]
         shift = ((self.M @ (left, top, 1) - (x, y)) + 0.5) * density - 0.5
         grid = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), 2).astype(np.float32)
         to_window = np.column_stack((linear, shift))
         source, colour, keep, face = (np.empty((*grid.shape[:2], channels), np.float32) for channels in (2, 4, 4, 4))
         warped = np.empty((*grid.shape[:2], 4), np.uint8)
         part = slice(top, bottom), slice(left, right)
-        return _Region(*part, to_window, shrunk, grid, source, colour, keep, warped, face)
+        return _Region(*part, to_window, size, grid, source, colour, keep, warped, face)
 
 
 def _resample(channels: Sequence[np.ndarray], region: _Region, out: np.ndarray, outside: float = 0.0) -> None:
-    """Resample channels (S, S) of the window to the region's pixels: `out`, float32 (h, w, channels)."""
+    """Resample channels (h, w) of the window to the region's pixels: `out`, float32 (h, w, channels)."""
     window = cv2.merge([np.ascontiguousarray(channel, np.float32) for channel in channels])
-    if region.side != window.shape[0]:
-        window = cv2.resize(window, (region.side, region.side), interpolation=cv2.INTER_AREA)
+    if region.size != window.shape[1::-1]:
+        window = cv2.resize(window, region.size, interpolation=cv2.INTER_AREA)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(window, region.to_window, out.shape[1::-1], out, flags, cv2.BORDER_CONSTANT, [outside] * 4)

@@ -9,12 +9,13 @@ import cv2
 import numpy as np
 import torch
 
-from talkface.config import ALIGNED_LIPS, EYE_CENTRE, EYE_DISTANCE
+from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE, EYE_CENTRE, EYE_DISTANCE
 from talkface.errors import TalkfaceError
 from talkface.face.align import apply, fit_transform, warp
 from talkface.face.fan import FanFinder
 from talkface.face.find import PROFILE_YAW, Face, FaceFinder
-from talkface.face.landmarks import eye_distance, lips
+from talkface.face.landmarks import eye_distance, lips, nose_base
+from talkface.face.outline import reach_map
 
 Box = tuple[float, float, float, float]
 
@@ -44,6 +45,10 @@ class SelectedFace:
     """Number of faces in the photo; None if they were not counted."""
     lips: np.ndarray = field(default_factory=lambda: np.array(ALIGNED_LIPS, np.float32))
     """float32 (40, 2), pixels of the aligned face; the template's lips if there are no landmarks."""
+    nose: np.ndarray = field(default_factory=lambda: np.array(ALIGNED_NOSE, np.float32))
+    """float32 (2,), pixels of the aligned face: the base of the nose; the template's if there are no landmarks."""
+    reach: np.ndarray | None = None
+    """float32 (256, 256) in [0, 1]: where lips may carry the skin, see `talkface.face.outline`."""
     yaw: float | None = None
     """Approximate rotation to the side in degrees; None if there are no landmarks."""
     notes: tuple[str, ...] = ()
@@ -123,12 +128,15 @@ def _selected(
     face: Face, name: str, notes: tuple[str, ...] = (), number: int | None = None, found: int | None = None
 ) -> SelectedFace:
     transform = fit_transform(face.points)
+    points = apply(transform, face.points)
     return SelectedFace(
         transform,
         _plain(face.box),
         number=number,
         found=found,
-        lips=apply(transform, lips(face.points)),
+        lips=lips(points),
+        nose=nose_base(points),
+        reach=reach_map(points),
         yaw=face.yaw,
         notes=(*notes, *_warnings(face, name)),
     )

@@ -107,22 +107,34 @@ def decode_audio(path: str | Path, analysis: Analysis, track_number: int | None 
     if track_number is None and count > 1:
         language = f" ({track.language})" if track.language else ""
         notes.append(f"{source.name} has {count} audio tracks; number {track.number}{language} is used (see --track).")
-    decoded = _decode_file(source, track, analysis, track.mono_filter)
+    decoded, channel = _decode_mix_or_channel(source, track, analysis)
     if not decoded.samples:
         raise NoSound(
             f"{source.name} has no sound, or less than a hundredth of a second.", "Record or export it again."
         )
-    index, level = decoded.loudest_channel()
-    if track.channels > 1 and decoded.rms_db < level - MAX_MIX_LOSS:
-        alone = _decode_file(source, track, analysis, channel_filter(index))
-        # Compared once more, because the channel's level before resampling includes frequencies that are cut off.
-        if decoded.rms_db < alone.rms_db - MAX_MIX_LOSS:
-            loss = alone.rms_db - decoded.rms_db
-            decoded = alone
-            notes.append(
-                f"Mixing the channels of {source.name} would make it {loss:.0f} dB softer; channel {index + 1} is used."
-            )
+    if channel is not None:
+        notes.append(
+            f"The channels of {source.name} would be more than {MAX_MIX_LOSS:.0f} dB softer when mixed; "
+            f"channel {channel + 1} is used alone."
+        )
     return DecodedAudio(decoded.results, _duration(decoded, analysis, track), track, tuple(notes))
+
+
+def stream_audio(path: str | Path, rate: int, track_number: int | None = None) -> Iterator[np.ndarray]:
+    """Yield the audio of a file in blocks as it is decoded, float32 (samples,) in [-1, 1], mixed to one channel.
+
+    Args:
+        path: a file that `decode_audio` has accepted.
+        rate: Hz of the samples.
+        track_number: as for `decode_audio`.
+    """
+    source = require_file(path, "a recording")
+    track, _ = select_track(source, track_number)
+    filters = [KEEP_TIME + FROM_ZERO, *filter(None, [track.mono_filter]), f"aresample={rate}:filter_size=64"]
+    stream = ffmpeg.input(file_url(source))[str(track.stream)]
+    graph = ffmpeg.output(stream, "pipe:1", af=",".join(filters), ac=1, format="f32le")
+    with start(graph) as decoder:
+        yield from _blocks(decoder)
 
 
 def analyse_waveform(waveform: np.ndarray, rate: int, analysis: Analysis) -> list[np.ndarray]:
@@ -135,6 +147,19 @@ def analyse_waveform(waveform: np.ndarray, rate: int, analysis: Analysis) -> lis
     """
     recording = ffmpeg.input("pipe:0", format="f32le", ar=rate, ac=1)
     return _decode(recording["a:0"], "The waveform", analysis, KEEP_TIME + FROM_ZERO, waveform=waveform).results
+
+
+def _decode_mix_or_channel(source: Path, track: AudioTrack, analysis: Analysis) -> tuple[_Pass, int | None]:
+    """Decode the mix of the channels, or the loudest channel if the mix is far softer; the index of that channel."""
+    mix = _decode_file(source, track, analysis, track.mono_filter)
+    channel, level = mix.loudest_channel()
+    if track.channels == 1 or mix.rms_db >= level - MAX_MIX_LOSS:
+        return mix, None
+    alone = _decode_file(source, track, analysis, channel_filter(channel))
+    # Compared once more, because the channel's level before resampling includes frequencies that are cut off.
+    if mix.rms_db >= alone.rms_db - MAX_MIX_LOSS:
+        return mix, None
+    return alone, channel
 
 
 def _decode_file(source: Path, track: AudioTrack, analysis: Analysis, mono_filter: str | None) -> _Pass:

@@ -29,7 +29,7 @@ def decode_truncated(path: Path) -> tuple[Image.Image, float] | None:
         try:
             picture = Image.open(io.BytesIO(complete), formats=["JPEG"])
             picture.load()
-        except (OSError, SyntaxError):
+        except Exception:  # a broken file can make a decoder raise anything
             continue
         share = _decoded_share(picture)
         enough = share >= MIN_DECODED and (scans >= MIN_SCANS or not picture.info.get("progressive"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -56,24 +56,18 @@ def _windows_at(mfcc: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def iterate_windows(
-    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, offsets: Sequence[int] = (0,), batch: int = 256
+    mfcc: np.ndarray, frames: int, fps: float | Fraction = FPS, batch: int = 256
 ) -> Iterator[np.ndarray]:
-    """Yield the windows of `mfcc_windows` with context, `batch` frames at a time, so that an hour needs little memory.
+    """Yield the windows of `mfcc_windows`, `batch` frames at a time, so that an hour needs little memory.
 
     Args:
         mfcc: float32 (steps, 13), 100 per second.
         frames: number of frames.
         fps: frames per second.
-        offsets: positions of a frame's windows relative to the frame, in units of 1/25 s at any frame rate, because
-            the networks are trained at 25 frames per second. Before the first frame and after the last one, the
-            windows of these frames are repeated, as in training.
         batch: frames computed at a time.
 
     Yields:
-        float32 (len(offsets), 20, 13) for each frame.
+        float32 (20, 13) for each frame.
     """
-    around = STEPS_PER_SECOND // FPS * np.array(offsets)
-    earliest, latest = _centres(np.array([0, frames - 1]), fps)
     for first in range(0, frames, batch):
-        centres = _centres(np.arange(first, min(first + batch, frames)), fps)
-        yield from _windows_at(mfcc, (centres[:, None] + around).clip(earliest, latest))
+        yield from mfcc_windows(mfcc, min(batch, frames - first), fps, first=first)

@@ -5,17 +5,19 @@ Shapes: N frames, D features of the encoders.
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from talkface.model.amie import StatisticsNetwork
+from talkface.config import ALIGNED_LIPS, FPS
+from talkface.model.amie import APART, StatisticsNetwork
 from talkface.model.checkpoint import load_estimator
-from talkface.model.inference import with_audio_context
+from talkface.model.inference import crop_corner
 
-BLOCK = 256  # windows of speech encoded together
+BLOCK = 256  # pictures or windows of speech encoded together
+GAP = round(APART * FPS + 0.5)  # frames between the moments of a marginal pair
+SHIFTS = 8  # marginal pairs of each frame, at most
 
 
 class MutualInformation:
@@ -24,81 +26,97 @@ class MutualInformation:
     Args:
         estimator: T, trained on real frames, in eval mode.
         device: where T is.
-        seed: seed of the marginal pairs.
     """
 
-    def __init__(self, estimator: StatisticsNetwork, device: torch.device | str = "cpu", seed: int = 0) -> None:
-        self.estimator, self.device, self.seed = estimator, device, seed
+    def __init__(self, estimator: StatisticsNetwork, device: torch.device | str = "cpu") -> None:
+        self.estimator, self.device = estimator, device
+        height, width = estimator.config.height, estimator.config.width
+        left, top = (0, 0) if height == 256 else crop_corner(np.array(ALIGNED_LIPS, np.float32))
+        self.window = np.s_[:, top : top + height, left : left + width]
 
     @torch.inference_mode()
     def encode_frames(self, frames: np.ndarray) -> np.ndarray:
-        """uint8 RGB (N, 256, 256, 3), aligned -> float32 (N, D): T's features of the generator's window of each."""
-        x, y, side = self.estimator.config.window
-        crops = np.ascontiguousarray(frames[:, y : y + side, x : x + side])
-        pictures = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
-        return self.estimator.encode_frame(pictures).cpu().numpy()
+        """uint8 RGB (N, 256, 256, 3), aligned -> float32 (N, D): T's features of the mouth's place in each."""
+        rows = []
+        for start in range(0, len(frames), BLOCK):
+            crops = np.ascontiguousarray(frames[start : start + BLOCK][self.window])
+            pictures = torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+            rows.append(self.estimator.encode_frame(pictures).cpu().numpy())
+        return np.concatenate(rows)
 
     @torch.inference_mode()
     def encode_speech(self, windows: np.ndarray) -> np.ndarray:
         """float32 (N, 20, 13) MFCC windows -> float32 (N, D)."""
-        stream, encoded = with_audio_context(windows, self.estimator.config.audio_offsets), []
-        while block := list(islice(stream, BLOCK)):
-            encoded.append(self.estimator.audio_encoder(torch.from_numpy(np.stack(block)).to(self.device)).cpu())
-        return torch.cat(encoded).numpy()
+        return self.estimator.audio_encoder(torch.from_numpy(windows).to(self.device)).cpu().numpy()
 
     @torch.inference_mode()
-    def sums(self, image: np.ndarray, speech: np.ndarray) -> np.ndarray:
-        """The sums of `information_sums` for the N frames of a clip and their speech.
+    def sums(self, image: np.ndarray, speech: np.ndarray) -> dict[str, np.ndarray]:
+        """The sums of `mi` and `mi_auc` for the N frames of a clip and their speech.
 
         Args:
             image: float32 (N, D), from `encode_frames`.
             speech: float32 (N, D), from `encode_speech`.
         """
-        partner = other_moments(len(image), self.seed)
         image_ND, speech_ND = (torch.from_numpy(x).to(self.device) for x in (image, speech))
         joint = self.estimator.score(image_ND, speech_ND).cpu().numpy()
-        marginal = self.estimator.score(image_ND, speech_ND[partner]).cpu().numpy()
-        return information_sums(joint, marginal)
+        first, second = marginal_pairs(len(image))
+        marginal = self.estimator.score(image_ND[first], speech_ND[second]).cpu().numpy()
+        return {"mi": information_sums(joint, marginal), "mi_auc": ranking_sums(joint[first], marginal)}
 
 
-def load_mutual_information(
-    path: Path | None = None, device: torch.device | str = "cpu", seed: int = 0
-) -> MutualInformation:
+def load_mutual_information(path: Path | None = None, device: torch.device | str = "cpu") -> MutualInformation:
     """Mutual information by the statistics network in a file; None takes the bundled one.
 
     Raises:
         TalkfaceError: there is no such file, or it does not hold a statistics network.
     """
-    return MutualInformation(load_estimator(path, device), device, seed)
+    return MutualInformation(load_estimator(path, device), device)
 
 
 def information_sums(joint: np.ndarray, marginal: np.ndarray) -> np.ndarray:
-    """The sums that one clip adds to the estimate.
+    """The sums that one clip adds to the Jensen-Shannon estimate (Eq. 7).
 
     Args:
         joint: (N,) scores T(f_i, a_i) of frames with their own sound.
-        marginal: (N,) scores T(f_j, a_k) of frames with the sound of other frames.
+        marginal: (M,) scores T(f_j, a_k) of frames with the sound of other moments of the clip.
 
     Returns:
-        float64 (2,): sum of -softplus(-T_joint) - softplus(T_marginal), and N.
+        float64 (2,): N times the estimate of this clip, and N; zeros where there are no marginal pairs.
     """
+    if not len(marginal):
+        return np.zeros(2)
     joint, marginal = joint.astype(np.float64), marginal.astype(np.float64)
-    return np.array([-np.logaddexp(0, -joint).sum() - np.logaddexp(0, marginal).sum(), len(joint)])
+    estimate = -np.logaddexp(0, -joint).mean() - np.logaddexp(0, marginal).mean()
+    return np.array([estimate * len(joint), len(joint)])
 
 
-def other_moments(frames: int, seed: int) -> np.ndarray:
-    """For each frame the index of another frame, whose sound it is scored with; each index is used once.
+def ranking_sums(own: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """The sums that one clip adds to `mi_auc`: how often a frame's own sound scores above another moment's.
 
     Args:
-        frames: number of frames.
-        seed: seed of the choice.
+        own: (M,) scores of frames with their own sound.
+        other: (M,) scores of the same frames with the sound of other moments.
 
     Returns:
-        int64 (frames,). A single frame gets its own index.
+        float64 (2,): pairs won, a tie counting half, and pairs.
     """
-    if frames < 2:
-        return np.zeros(frames, np.int64)
-    order = np.random.default_rng(seed).permutation(frames)
-    partner = np.empty(frames, np.int64)
-    partner[order] = np.roll(order, 1)
-    return partner
+    won = (own > other).sum() + 0.5 * (own == other).sum()
+    return np.array([won, len(own)], np.float64)
+
+
+def marginal_pairs(frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Frames and the moments, at least 0.3 s away in the same clip, whose sound each is paired with (j and k of Eq. 7).
+
+    Args:
+        frames: of the clip.
+
+    Returns:
+        Two int64 (M,): j and k; empty for a clip that is too short.
+    """
+    index = np.arange(frames)
+    shifts = np.unique(np.linspace(GAP, frames - GAP, SHIFTS).round().astype(int)) if frames >= 2 * GAP else []
+    pairs = [(index, (index + shift) % frames) for shift in shifts]
+    pairs = [(j[np.abs(j - k) >= GAP], k[np.abs(j - k) >= GAP]) for j, k in pairs]
+    if not pairs:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
+    return np.concatenate([j for j, _ in pairs]), np.concatenate([k for _, k in pairs])

@@ -1,58 +1,78 @@
 """Asymmetric Mutual Information Estimator (paper 3.2).
 
 The statistics network T scores pairs of a frame and a sound. Its mean scores on joint pairs (f_i, a_i) and marginal
-pairs (f_j, a_k) bound their mutual information: Donsker-Varadhan (Eq. 6) or Jensen-Shannon (Eq. 7, 8). T is trained on
-real frames only and then asked about generated ones: that is the asymmetry.
+pairs (f_j, a_k) bound their mutual information: Donsker-Varadhan (Eq. 6) or Jensen-Shannon (Eq. 7, 8). j and k are
+moments of one clip, so that T learns what is said and not who speaks. T is trained on real frames only and then asked
+about generated ones: that is the asymmetry.
+
+Shapes: B batch, H x W the picture, D features. Pictures are float32 in [0, 1].
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from talkface.model.encoders import AudioEncoder, ImageEncoder
-from talkface.model.generator import Generator, GeneratorConfig
+from talkface.model.audio import WindowEncoder
+from talkface.model.blocks import conv, leaky
+
+APART = 0.3  # s: the least distance of the two moments of a marginal pair
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    """Sizes of the statistics network."""
+
+    height: int = 64
+    """H, px."""
+    width: int = 88
+    """W, px."""
+    widths: tuple[int, ...] = (24, 48, 96, 128)
+    """Channels after each convolution of stride 2."""
+    features: int = 128
+    """D, of picture and of sound."""
+    dropout: float = 0.2
+    """Share of values that training leaves out."""
 
 
 class StatisticsNetwork(nn.Module):
-    """T_theta: an image encoder and an audio encoder of the generator's architecture and a 3-layer classifier.
+    """T_theta: an image encoder, an audio encoder for 20x13 MFCC windows, and a 3-layer classifier.
 
     Args:
-        config: of the generator; gives widths, window and context.
+        config: sizes.
     """
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: EstimatorConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = ImageEncoder(3, config.widths, fold=2)
-        self.audio_encoder = AudioEncoder(
-            config.audio_width, config.audio_features, len(config.audio_offsets), config.audio_dropout
-        )
-        side = config.window[2] // 16
-        self.image_vector = nn.Linear(config.widths[3] * side * side, config.audio_features)
+        self.image_encoder = nn.ModuleList(conv(a, b, 3, 2) for a, b in pairwise((3, *config.widths)))
+        height, width = (math.ceil(size / 2 ** len(config.widths)) for size in (config.height, config.width))
+        self.image_vector = nn.Linear(config.widths[-1] * height * width, config.features)
+        self.audio_encoder = WindowEncoder(config.features, config.dropout)
         self.classifier = nn.Sequential(
-            nn.Linear(2 * config.audio_features, 256),
+            nn.Dropout(config.dropout),
+            nn.Linear(2 * config.features, 256),
             nn.LeakyReLU(0.2),
             nn.Linear(256, 128),
             nn.LeakyReLU(0.2),
             nn.Linear(128, 1),
         )
 
-    def start_from(self, generator: Generator) -> None:
-        """Takes the generator's encoders of photo and sound, which are of the same shape, in place of random ones."""
-        self.image_encoder.load_state_dict(generator.identity_encoder.state_dict())
-        self.audio_encoder.load_state_dict(generator.audio_encoder.state_dict())
-
     def forward(self, frame: Tensor, windows: Tensor) -> Tensor:
-        """(B, 3, S, S) in [0, 1], (B, C, 20, 13) -> (B,) scores."""
+        """(B, 3, H, W), (B, 20, 13) -> (B,) scores."""
         return self.score(self.encode_frame(frame), self.audio_encoder(windows))
 
     def encode_frame(self, frame: Tensor) -> Tensor:
-        """(B, 3, S, S) -> (B, D)."""
-        return F.leaky_relu(self.image_vector(self.image_encoder(frame)[-1].flatten(1)), 0.2)
+        """(B, 3, H, W) -> (B, D)."""
+        x = 2 * frame - 1
+        for layer in self.image_encoder:
+            x = leaky(layer(x))
+        return leaky(self.image_vector(x.flatten(1)))
 
     def score(self, image_BD: Tensor, audio_BD: Tensor) -> Tensor:
         """Encoded frames and sounds -> (B,) scores."""
@@ -62,12 +82,18 @@ class StatisticsNetwork(nn.Module):
         """Scores of (f_i, a_i) and of (f_j, a_k), with k = partner[j]; each picture and sound is encoded once.
 
         Args:
-            frame: (B, 3, S, S).
-            windows: (B, C, 20, 13).
+            frame: (B, 3, H, W).
+            windows: (B, 20, 13).
             partner: (B,) int64, whose sound each frame is paired with.
         """
         image, audio = self.encode_frame(frame), self.audio_encoder(windows)
         return self.score(image, audio), self.score(image, audio[partner])
+
+
+def other_moments(clips: int, moments: int, frames: int) -> Tensor:
+    """For each frame of clips x moments x frames the same frame of the clip's next moment: k of Eq. 7, int64 (B,)."""
+    rows = torch.arange(clips * moments * frames).reshape(clips, moments, frames)
+    return rows.roll(-1, 1).flatten()
 
 
 def js_mutual_information(joint_B: Tensor, marginal_B: Tensor) -> Tensor:
@@ -77,7 +103,7 @@ def js_mutual_information(joint_B: Tensor, marginal_B: Tensor) -> Tensor:
 
     Args:
         joint_B: scores T(f_i, a_i) of frames with their own speech.
-        marginal_B: scores T(f_j, a_k) of frames with the speech of other frames.
+        marginal_B: scores T(f_j, a_k) of frames with the speech of other moments.
 
     Returns:
         A scalar in (-inf, 0]: -2 ln 2 when T cannot tell pairs apart, 0 when it always can.
@@ -91,8 +117,9 @@ def dv_mutual_information(joint_B: Tensor, marginal_B: Tensor) -> Tensor:
         I = E_joint[T] - log E_marginal[exp T]
 
     Returns:
-        A scalar: 0 when T cannot tell pairs apart; unbounded above.
+        A scalar: 0 when T cannot tell pairs apart; unbounded above. Computed in float32 under autocast too.
     """
+    joint_B, marginal_B = joint_B.float(), marginal_B.float()
     return joint_B.mean() - (torch.logsumexp(marginal_B, 0) - math.log(marginal_B.numel()))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,22 +21,25 @@ from torch import nn
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
 from talkface.files import atomic_write, make_folder, sha256, write_error
-from talkface.model.amie import StatisticsNetwork
-from talkface.model.encoders import conv_weights_channels_last
+from talkface.model.amie import EstimatorConfig, StatisticsNetwork
+from talkface.model.blocks import conv_weights_channels_last
 from talkface.model.generator import Generator, GeneratorConfig
+from talkface.model.paper import PaperConfig, PaperGenerator
 
-FORMAT = 1
-Network = TypeVar("Network", bound=nn.Module)
+FORMAT = 2  # 1 was the generator of talkface 0.1, which 0.2 cannot load
+AnyGenerator = Generator | PaperGenerator
+KINDS: dict[str, tuple[type[nn.Module], type]] = {
+    "generator": (Generator, GeneratorConfig),
+    "paper-generator": (PaperGenerator, PaperConfig),
+    "estimator": (StatisticsNetwork, EstimatorConfig),
+}
 
 
-def save_network(
-    network: nn.Module, kind: str, path: Path, half: bool = False, about: dict[str, Any] | None = None
-) -> None:
+def save_network(network: nn.Module, path: Path, half: bool = False, about: dict[str, Any] | None = None) -> None:
     """Writes weights, configuration and format number, whole or not at all.
 
     Args:
-        network: Generator or StatisticsNetwork; its `config` travels along.
-        kind: "generator" or "estimator".
+        network: Generator, PaperGenerator or StatisticsNetwork; its `config` is stored with it.
         path: of the .safetensors file.
         half: store in fp16.
         about: facts for the reader (data, steps, figures), JSON-serialisable.
@@ -44,11 +47,12 @@ def save_network(
     Raises:
         TalkfaceError: the file cannot be written, as on a full disk.
     """
+    kind, config = next((k, asdict(network.config)) for k, (cls, _) in KINDS.items() if type(network) is cls)  # type: ignore[call-overload]
     tensors = {n: (t.half() if half else t).detach().cpu().contiguous() for n, t in network.state_dict().items()}
     metadata = {
         "talkface_format": str(FORMAT),
         "kind": kind,
-        "config": json.dumps(asdict(network.config)),
+        "config": json.dumps(config),
         "about": json.dumps(about or {}),
     }
     with whole_file(path) as beside:
@@ -57,14 +61,14 @@ def save_network(
         beside.chmod(0o644)  # whatever rights safetensors gave it
 
 
-def load_generator(path: Path | str | None = None, device: torch.device | str = "cpu") -> Generator:
+def load_generator(path: Path | str | None = None, device: torch.device | str = "cpu") -> AnyGenerator:
     """The generator in `path`, ready to speak; None takes the bundled `weights/generator.safetensors`.
 
     Raises:
         TalkfaceError: the file is missing, cut, of another format or not a generator.
     """
     path = Path(path) if path else weights_dir() / "generator.safetensors"
-    return _load(path, "generator", Generator, device)
+    return _load(path, ("generator", "paper-generator"), device)
 
 
 def load_estimator(path: Path | str | None = None, device: torch.device | str = "cpu") -> StatisticsNetwork:
@@ -74,7 +78,7 @@ def load_estimator(path: Path | str | None = None, device: torch.device | str = 
         TalkfaceError: the file is missing, cut, of another format or not an estimator.
     """
     path = Path(path) if path else weights_dir() / "estimator.safetensors"
-    return _load(path, "estimator", StatisticsNetwork, device)
+    return _load(path, ("estimator",), device)
 
 
 def weights_hash(path: Path | str | None = None) -> str:
@@ -94,7 +98,7 @@ def _sort_header(path: Path) -> None:
             file.write(text.ljust(length))
 
 
-def _load(path: Path, kind: str, network: type[Network], device: torch.device | str) -> Network:
+def _load(path: Path, kinds: tuple[str, ...], device: torch.device | str) -> Any:
     if not path.is_file():
         raise TalkfaceError(
             f"Weights file {path} does not exist.", "Give --weights a .safetensors file that `talkface train` wrote."
@@ -108,15 +112,17 @@ def _load(path: Path, kind: str, network: type[Network], device: torch.device | 
             f"Weights file {path} cannot be read: it is cut or not a safetensors file ({error}).",
             "Fetch or copy it again, or leave --weights out to take the bundled generator.",
         ) from error
-    if metadata.get("talkface_format") != str(FORMAT) or metadata.get("kind") != kind:
+    kind, version = metadata.get("kind", "none"), metadata.get("talkface_format", "none")
+    if version != str(FORMAT) or kind not in kinds:
         raise TalkfaceError(
-            f"Weights file {path} is not a talkface {kind} of format {FORMAT} "
-            f"(it says: kind {metadata.get('kind', 'none')}, format {metadata.get('talkface_format', 'none')}).",
+            f"Weights file {path} is not a talkface {kinds[0]} of format {FORMAT} "
+            f"(it says: kind {kind}, format {version}).",
             "Give a file that `talkface train` of this version wrote.",
         )
+    network, configuration = KINDS[kind]
     stored = json.loads(metadata["config"])
     try:
-        built = network(GeneratorConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}))
+        built = network(configuration(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}))
         built.load_state_dict(tensors)
     except (RuntimeError, TypeError) as error:
         raise TalkfaceError(

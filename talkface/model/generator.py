@@ -1,12 +1,12 @@
-"""The talking face generator (paper 3.1): photo, speech and the previous frame make the next frame.
+"""The talking face generator (paper 3.1, 3.3, Fig. 2): identity, speech and the previous frame make the next frame.
 
-It works on a square window of the aligned face that holds mouth, jaw and cheeks; the rest of the face stays the
-photo's. The trunk runs at half the window's resolution, the last layer gives colour and mask at full resolution.
+The Audio Encoder turns speech into lip points. The other parts work on a crop of 88 x 64 px around the mouth of the
+256-px aligned face. The photo's lips are carried to the wanted lip points by `LipWarp`. The decoder paints what the
+photo cannot show: the inside of the mouth. Its colour is a mixture of paint and of two copies of the photo, one that
+moves with the skull (upper teeth) and one that moves with the jaw (lower teeth).
 
-The photo's lips are carried to where the sound wants them by radial basis functions (lipwarp.py); the decoder sees the
-result, refines the flow and paints what the photo cannot show.
-
-Shapes: B batch, S side of the window in px, D audio features. Pictures are float32 in [0, 1].
+Shapes: B batch, H x W the crop (64 x 88), S style numbers. Pictures are float32 in [0, 1]. Points are px relative to
+the crop's top-left pixel, but for those of the Audio Encoder, which are px of the aligned face.
 """
 
 from __future__ import annotations
@@ -16,316 +16,198 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from talkface.config import ALIGNED_LIPS
 from talkface.errors import TalkfaceError
 from talkface.model.attention import attend, coarse_mask
-from talkface.model.encoders import AudioEncoder, ImageEncoder, conv, kaiming_init
-from talkface.model.lipwarp import LipWarp
+from talkface.model.audio import AudioEncoder
+from talkface.model.decoder import FrameDecoder
+from talkface.model.encoders import IdentityEncoder, ImageEncoder
+from talkface.model.lipwarp import OUTER_LOWER_MIDDLE, LipWarp, MouthShape, warp
+from talkface.model.recogniser import FEATURES
 
-LIP_POINTS = 40
-LIP_UNIT = 8.0  # px of the aligned face that count as 1 in a lip shape
-FLOW_UNIT = 8.0  # px of the aligned face that count as 1 in the flow layer's output
-MOUTH_LOGIT = 4.0  # on the mask between the lips, where the photo has nothing to show: paint there first
-RIM = 12  # px over which mask and flow fade to 0 at the window's border
+WIDTH, HEIGHT = 88, 64  # px of the crop
+BELOW_CORNERS = 5  # px: the crop's centre lies so far below the middle of the mouth's inner corners
+DISTANCE_UNIT = 8.0  # px that count as 1 in the planes of distances to the lips
+POSITION_UNIT = 24.0  # px that count as 1 in the planes of positions
+MOUTH_BELOW_NOSE = 30.0  # px: the planes of positions are 0 there
+HEARING = ("recogniser", "mfcc")
 
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Shape of the generator. Defaults are the bundled weights'."""
+    """Sizes of the generator. Defaults are the bundled weights'."""
 
-    window: tuple[int, int, int] = (56, 112, 144)
-    """x, y, side of the window on the 256-px aligned face; the side divides by 16."""
-    widths: tuple[int, int, int, int] = (24, 48, 96, 192)
-    """Channels at S/2, S/4, S/8 and S/16."""
+    hearing: str = "recogniser"
+    """What the Audio Encoder hears: "recogniser", features of a frozen speech recogniser; "mfcc", the paper's windows."""
+    widths: tuple[int, int, int] = (32, 64, 96)
+    """Channels at 1/2, 1/4 and 1/8 of the crop's resolution."""
+    style: int = 96
+    """S, numbers that describe the person."""
     audio_width: int = 128
-    """Channels of the audio encoder."""
-    audio_features: int = 256
-    """D, length of the audio feature."""
-    audio_context: int = 4
-    """MFCC windows that are seen before the frame's own, and as many after it; 0 is the paper's."""
-    audio_stride: int = 2
-    """Frames from one of these windows to the next."""
-    head: str = "warp"
-    """"warp": mask x colour + (1 - mask) x warped photo. "colour": the same without a warp, as the paper has none."""
-    attention: bool = True
-    """Dynamic attention (paper 3.3): the photo's lips are dimmed, and the predicted mask is fed back with the frame."""
-    lip_gain: float = 1.4
-    """Factor on the lips heard before they are shown, as the likeliest lips move less than life; by LRW-AR val."""
+    """Channels of the Audio Encoder."""
     audio_dropout: float = 0.2
-    """Share of the audio encoder's hidden features that training leaves out."""
-    landmark_noise: float = 1.0
-    """Noise, in px, that training adds to the photo's lip points where it estimates their shape from them."""
+    """Share of the Audio Encoder's values that training leaves out."""
+    feedback: bool = True
+    """Whether the previous frame and its mask are seen (paper 3.1)."""
+    attention: bool = True
+    """Dynamic attention (paper 3.3): the photo's lip area is dimmed to the attention rate."""
 
     def __post_init__(self) -> None:
-        left, top, side = self.window
-        if side % 16 or min(left, top) < 0 or max(left, top) + side > 256:
-            raise TalkfaceError(
-                f"Generator window {self.window} does not lie in the 256-px face, or its side does not divide by 16.",
-                "Give x, y and side in px, such as (56, 112, 144).",
-            )
-        if self.head not in ("warp", "colour"):
-            raise TalkfaceError(f"Generator head {self.head!r} is not known.", "Use warp or colour.")
-        if self.audio_context < 0 or self.audio_stride < 1:
-            raise TalkfaceError(
-                f"Audio context {self.audio_context} in strides of {self.audio_stride} is no number of windows.",
-                "Use a context of 0 or more and a stride of 1 or more.",
-            )
+        if self.hearing not in HEARING:
+            raise TalkfaceError(f"Generator hearing {self.hearing!r} is not known.", f"Use {' or '.join(HEARING)}.")
+        if min(*self.widths, self.style, self.audio_width) < 1:
+            raise TalkfaceError("A width of the generator is below 1.", "Give widths of at least 1.")
 
     @property
-    def audio_offsets(self) -> tuple[int, ...]:
-        """Which frames' MFCC windows are seen, counted from the frame that is made."""
-        return tuple(self.audio_stride * i for i in range(-self.audio_context, self.audio_context + 1))
+    def audio_features(self) -> int:
+        """Numbers of one frame that the Audio Encoder takes; 0 for MFCC windows."""
+        return FEATURES if self.hearing == "recogniser" else 0
 
 
 class Identity(NamedTuple):
-    """What is kept of the photo for a whole video."""
+    """What is kept of the photo for a whole video (one row per video)."""
 
-    photo: Tensor
-    """(B, 3, S, S): what the flow warps."""
-    maps: list[Tensor]
-    """Identity features from fine to coarse."""
-    points: Tensor
-    """(B, 40, 2) px of the aligned face: where the photo's lips are."""
+    image: Tensor
+    """(B, 3, H, W): the crop of the photo."""
+    attended: Tensor
+    """(B, 3, H, W): the same with the lip area dimmed to the attention rate."""
+    mouth: Tensor
+    """(B, 1, H, W) in [0, 1]: where the photo's mouth is open."""
     lips: Tensor
-    """(B, 40, 2): how the photo's lips seem to differ from the person's mean lips, in units of 8 px."""
+    """(B, 40, 2) px."""
+    nose: Tensor
+    """(B, 2) px: base of the nose."""
+    style: Tensor
+    """(B, S): light, tone and teeth of this person."""
+
+
+class Conditions(NamedTuple):
+    """What the geometry says about one frame before any network has run."""
+
+    flow: Tensor
+    """(B, 2, H, W) px: the carried photo at p shows the photo at p + flow(p)."""
+    shape: MouthShape
+    planes: Tensor
+    """(B, 17, H, W): input of the image encoder beside the previous frame and its mask."""
+    skull_shift: Tensor
+    """(B, 2, 1, 1) px: flow of the copy that moves with the skull."""
+    jaw_shift: Tensor
+    """(B, 2, 1, 1) px: flow of the copy that moves with the jaw."""
 
 
 class Frame(NamedTuple):
-    """What the decoder says about one frame, on the window."""
+    """What the decoder says about one frame."""
 
     colour: Tensor
-    """(B, 3, S, S) in [0, 1]."""
+    """(B, 3, H, W) in [0, 1]: paint and copies mixed."""
     mask: Tensor
-    """(B, 1, S, S) in [0, 1]: where the colour replaces the photo, with a warp between the lips alone; the next
-    attention mask."""
+    """(B, 1, H, W) in [0, 1]: where the colour replaces the carried photo: between the predicted lips, with a soft edge.
+    It is the attention mask that is fed back with the frame (paper 3.3)."""
     flow: Tensor
-    """(B, 2, S, S) px: the frame at p shows the photo at p + flow(p)."""
-
-
-class FiLMResBlock(nn.Module):
-    """A residual block whose channels the audio feature scales and shifts (FiLM)."""
-
-    def __init__(self, width: int, features: int, normed: bool) -> None:
-        super().__init__()
-        self.norm = nn.GroupNorm(8, width) if normed else nn.Identity()
-        self.one = kaiming_init(nn.Conv2d(width, width, 3, 1, 1))
-        self.two = nn.Conv2d(width, width, 3, 1, 1)
-        self.film = nn.Linear(features, 2 * width)
-        nn.init.zeros_(self.two.weight)
-        nn.init.zeros_(self.two.bias)
-
-    def forward(self, x: Tensor, audio: Tensor) -> Tensor:
-        scale, shift = self.film(audio)[:, :, None, None].chunk(2, dim=1)
-        hidden = self.one(self.norm(x))
-        hidden = F.leaky_relu(hidden * (1 + scale) + shift, 0.2)
-        return x + self.two(hidden)
-
-
-class Up(nn.Module):
-    """To twice the resolution: project, enlarge, join the skips, refine under the audio's control."""
-
-    def __init__(self, inputs: int, skips: int, width: int, features: int, normed: bool) -> None:
-        super().__init__()
-        self.project = kaiming_init(nn.Conv2d(inputs, width, 1))
-        self.join = conv(width + skips, width)
-        self.refine = FiLMResBlock(width, features, normed)
-
-    def forward(self, x: Tensor, skips: list[Tensor], audio: Tensor) -> Tensor:
-        x = F.interpolate(self.project(x), scale_factor=2, mode="nearest")
-        return self.refine(self.join(torch.cat([x, *skips], 1)), audio)
-
-
-class LipEmbedding(nn.Module):
-    """What the lips are to look like, and how far they have to move from where the photo has them, as one feature."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Linear(4 * LIP_POINTS, features), nn.LeakyReLU(0.2, inplace=True), nn.Linear(features, features)
-        )
-        # Lips move by a pixel or two: with PyTorch's initial weights the code would be too faint to be listened to.
-        for layer in (self.body[0], self.body[2]):
-            nn.init.kaiming_normal_(layer.weight, 0.2)
-            nn.init.zeros_(layer.bias)
-
-    def forward(self, lips: Tensor, photo_lips: Tensor) -> Tensor:
-        """Offsets from the person's mean lips, wanted and in the photo, (B, 40, 2) in units of 8 px -> (B, D)."""
-        return self.body(torch.cat([lips.flatten(1), (lips - photo_lips).flatten(1)], 1) * 4)
-
-
-class NeutralLipEstimator(nn.Module):
-    """Tells from where the photo's lips are how they differ from the person's mean lips: whether the mouth is open.
-
-    Linear in the points: more would learn the few people of the training data by heart.
-
-    Args:
-        noise: px, added to the points in training.
-    """
-
-    def __init__(self, noise: float) -> None:
-        super().__init__()
-        self.noise = noise
-        self.register_buffer("usual", torch.tensor(ALIGNED_LIPS), persistent=False)
-        self.body = nn.Linear(2 * LIP_POINTS, 2 * LIP_POINTS)
-        nn.init.zeros_(self.body.weight)
-        nn.init.zeros_(self.body.bias)
-
-    def forward(self, points: Tensor) -> Tensor:
-        """(B, 40, 2) px of the aligned face -> (B, 40, 2) in units of 8 px."""
-        if self.training and self.noise:
-            points = points + self.noise * torch.randn_like(points)
-        return self.body((points - self.usual).flatten(1) / LIP_UNIT).unflatten(1, (LIP_POINTS, 2))
-
-
-class FlowBasis(nn.Module):
-    """A coarse flow that is linear in the audio feature: what jaw and cheeks do when the lips move.
-
-    Args:
-        features: D, length of the audio feature.
-        side: of the window, px.
-    """
-
-    def __init__(self, features: int, side: int) -> None:
-        super().__init__()
-        self.side, self.cells = side, side // 8
-        self.field = nn.Linear(features, 2 * self.cells**2)
-        nn.init.zeros_(self.field.weight)
-        nn.init.zeros_(self.field.bias)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """(B, D) -> (B, 2, S, S)."""
-        coarse = self.field(audio).unflatten(1, (2, self.cells, self.cells))
-        return F.interpolate(coarse, size=self.side, mode="bilinear", align_corners=False)
+    """(B, 2, H, W) px: of the carried photo."""
+    paint: Tensor
+    """(B, 3, H, W) in [0, 1]: the painted part of the colour."""
+    weights: Tensor
+    """(B, 3, H, W), sum 1: shares of paint, skull copy and jaw copy in the colour."""
+    copy_flow: Tensor
+    """(B, 4, H, W) px: flows of the skull copy and of the jaw copy."""
 
 
 class Generator(nn.Module):
-    """Identity Encoder, Audio Encoder, Image Encoder and Frame Decoder (paper 3.1, Fig. 2)."""
+    """Identity Encoder, Audio Encoder, Image Encoder and Frame Decoder (paper 3.1, Fig. 2).
+
+    Args:
+        config: sizes of the four parts.
+    """
+
+    position: Tensor
+    mixture_bias: Tensor
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        w0, w1, w2, w3 = config.widths
-        features = config.audio_features
-        self.identity_encoder = ImageEncoder(3, config.widths, fold=2)
-        self.lip_warp = LipWarp(config.window) if config.head == "warp" else None
-        self.image_encoder = ImageEncoder(8 if self.lip_warp else 4, (w0 // 2, w1 // 2, w2 // 2, w3 // 2), fold=2)
-        self.audio_encoder = AudioEncoder(config.audio_width, features, len(config.audio_offsets), config.audio_dropout)
-        self.lip_head = nn.Linear(features, 2 * LIP_POINTS)
-        self.lip_code = LipEmbedding(features)
-        self.audio_detail = nn.Linear(features, features)
-        coarse = config.window[2] // 16
-        self.photo_lips = NeutralLipEstimator(config.landmark_noise)
-        self.place = nn.Parameter(torch.zeros(1, w3, coarse, coarse))
-        self.merge = kaiming_init(nn.Conv2d(w3 + w3 // 2 + 64, w3, 1))
-        self.audio_map = nn.Linear(features, 64)
-        self.bottleneck = nn.ModuleList(FiLMResBlock(w3, features, normed=True) for _ in range(2))
-        self.up2 = Up(w3, w2 + w2 // 2, w2, features, normed=True)
-        self.up1 = Up(w2, w1 + w1 // 2, w1, features, normed=False)
-        self.up0 = Up(w1, w0 + w0 // 2, w0, features, normed=False)
-        self.picture_head = nn.Conv2d(w0, 16, 3, 1, 1)
-        self.flow_head = nn.Conv2d(w0, 2, 3, 1, 1)
-        self.flow_basis = FlowBasis(features, config.window[2])
-        for layer in (self.flow_head, self.picture_head, self.audio_detail):
-            nn.init.zeros_(layer.weight)
-            nn.init.zeros_(layer.bias)
-        with torch.no_grad():
-            self.picture_head.bias[12:] = -3.0
-        side = config.window[2]
-        self.register_buffer("coarse", coarse_mask(config.window), persistent=False)
-        self.register_buffer("rim", _rim(side), persistent=False)
-        self.register_buffer("grid", _grid(side), persistent=False)
+        self.identity_encoder = IdentityEncoder(config.style)
+        self.audio_encoder = AudioEncoder(config.audio_features, config.audio_width, config.audio_dropout)
+        self.image_encoder = ImageEncoder(config.widths)
+        self.frame_decoder = FrameDecoder(config.widths, config.style)
+        self.lip_warp = LipWarp(WIDTH, HEIGHT)
+        grid = torch.stack(torch.meshgrid(torch.arange(WIDTH), torch.arange(HEIGHT), indexing="xy")).float()
+        self.register_buffer("position", grid[None], persistent=False)  # (1, 2, H, W) px
+        self.register_buffer("mixture_bias", torch.tensor([1.0, 0.0, 0.0])[None, :, None, None], persistent=False)
 
-    def crop(self, aligned: Tensor) -> Tensor:
-        """The window of aligned faces: (B, C, 256, 256) -> (B, C, S, S)."""
-        left, top, side = self.config.window
-        return aligned[:, :, top : top + side, left : left + side]
+    def picture_parts(self) -> list[nn.Module]:
+        """The parts that work on pictures: all but the Audio Encoder."""
+        return [self.identity_encoder, self.image_encoder, self.frame_decoder]
 
-    def encode_identity(self, photo: Tensor, lips: Tensor, rate: Tensor | float = 1.0) -> Identity:
+    def encode_identity(self, photo: Tensor, lips: Tensor, nose: Tensor, rate: Tensor | float = 1.0) -> Identity:
         """Once per video.
 
         Args:
-            photo: (B, 3, S, S).
-            lips: (B, 40, 2) px of the aligned face, where the photo has them.
-            rate: attention rate on the photo's lips (paper 3.3), scalar or (B, 1, 1, 1).
+            photo: (B, 3, H, W), the crop of the photo.
+            lips: (B, 40, 2) px, the photo's lips.
+            nose: (B, 2) px, base of the photo's nose.
+            rate: attention rate on the lip area (paper 3.3), scalar or (B, 1, 1, 1).
         """
-        seen = attend(photo, self.coarse, rate) if self.config.attention else photo
-        return Identity(photo, self.identity_encoder(seen), lips, self.photo_lips(lips))
+        attended = attend(photo, coarse_mask(lips, self.position), rate) if self.config.attention else photo
+        mouth = self.lip_warp.shape(lips).mouth
+        return Identity(photo, attended, mouth, lips, nose, self.identity_encoder(attended, mouth))
 
-    def encode_audio(self, windows: Tensor) -> Tensor:
-        """(B, C, 20, 13) MFCC windows -> (B, 80 + D) audio features: the lip shape that they suggest, and detail."""
-        return self.audio_and_lips(windows)[0]
+    def first_mask(self, identity: Identity) -> Tensor:
+        """The coarse mask that the first frame starts from (paper 3.3), (B, 1, H, W)."""
+        return coarse_mask(identity.lips, self.position)
 
-    def audio_and_lips(self, windows: Tensor, detached: bool = False) -> tuple[Tensor, Tensor]:
-        """Audio features (B, 80 + D) and the likeliest lip shape (B, 40, 2), as offsets in units of 8 px.
+    def conditions(self, identity: Identity, lips: Tensor, head_shift: Tensor | None = None) -> Conditions:
+        """The geometry of one frame.
 
-        In the features the shape is enlarged by `lip_gain`. Detached, what is made of the features teaches the lip
-        shape nothing.
+        Args:
+            identity: of `encode_identity`.
+            lips: (B, 40, 2) px, the wanted lips.
+            head_shift: (B, 2) px, how far the skull has moved since the photo; None where the head stands still.
         """
-        heard = self.audio_encoder(windows)
-        lips = self.lip_head(heard).unflatten(1, (LIP_POINTS, 2))
-        shape = self.config.lip_gain * (lips.detach() if detached else lips)
-        return torch.cat([shape.flatten(1), self.audio_detail(heard)], 1), lips
+        flow, shape = self.lip_warp(identity.lips, lips - identity.lips)
+        shift = torch.zeros_like(identity.nose) if head_shift is None else head_shift
+        jaw = (lips - identity.lips)[:, OUTER_LOWER_MIDDLE].mean(1)
+        skull_shift, jaw_shift = (-move[:, :, None, None] for move in (shift, jaw))
+        source = torch.cat([identity.attended, identity.mouth], 1)
+        skull, jaw_copy = warp(source, skull_shift), warp(source, jaw_shift)
+        distances = torch.cat([shape.below_upper, shape.above_lower], 1) / DISTANCE_UNIT
+        origin = (identity.nose + shift)[:, :, None, None] + self.position.new_tensor([0.0, MOUTH_BELOW_NOSE])[
+            :, None, None
+        ]
+        planes = [
+            warp(identity.attended, flow) * 2 - 1,
+            skull[:, :3] * 2 - 1,
+            jaw_copy[:, :3] * 2 - 1,
+            shape.mouth,
+            shape.edged,
+            skull[:, 3:],
+            jaw_copy[:, 3:],
+            distances.clamp(-1, 2.5),
+            (self.position - origin) / POSITION_UNIT,
+        ]
+        return Conditions(flow, shape, torch.cat(planes, 1), skull_shift, jaw_shift)
 
-    def encode_lips(self, lips: Tensor) -> Tensor:
-        """(B, 40, 2) true lip offsets -> (B, 80 + D): stands in for the audio feature while the decoder learns lips."""
-        return F.pad(lips.flatten(1), (0, self.config.audio_features))
+    def step(self, identity: Identity, conditions: Conditions, previous: Tensor, previous_mask: Tensor) -> Frame:
+        """One frame (paper 3.1).
 
-    def first_mask(self, batch: int) -> Tensor:
-        """The coarse mask that the first frame starts from, (B, 1, S, S)."""
-        return self.coarse.expand(batch, -1, -1, -1)
+        Args:
+            identity: of `encode_identity`.
+            conditions: of `conditions`.
+            previous: (B, 3, H, W), the previous frame; the photo for the first.
+            previous_mask: (B, 1, H, W), its mask; `first_mask` for the first.
+        """
+        seen = torch.cat([previous * 2 - 1, previous_mask], 1)
+        if not self.config.feedback:
+            seen = torch.zeros_like(seen)
+        maps = self.image_encoder(torch.cat([seen, conditions.planes], 1))
+        out, displaced = self.frame_decoder(maps, identity.style)
+        paint, weights = torch.sigmoid(2 * out[:, :3]), torch.softmax(out[:, 3:] + self.mixture_bias, 1)
+        copy_flow = torch.cat([conditions.skull_shift + displaced[:, :2], conditions.jaw_shift + displaced[:, 2:]], 1)
+        copies = [warp(identity.attended, flow) for flow in copy_flow.chunk(2, 1)]
+        colour = weights[:, :1] * paint + weights[:, 1:2] * copies[0] + weights[:, 2:] * copies[1]
+        return Frame(colour, conditions.shape.edged, conditions.flow, paint, weights, copy_flow)
 
-    def step(self, identity: Identity, audio: Tensor, previous: Tensor, previous_mask: Tensor) -> Frame:
-        """One frame (paper 3.1): identity, audio (B, 80 + D), previous frame (B, 3, S, S) and its mask (B, 1, S, S)."""
-        if not self.config.attention:
-            previous_mask = torch.zeros_like(previous_mask)
-        lips = audio[:, : 2 * LIP_POINTS].unflatten(1, (LIP_POINTS, 2))
-        audio = self.lip_code(lips, identity.lips) + audio[:, 2 * LIP_POINTS :]
-        seen = [previous, previous_mask]
-        if self.lip_warp:
-            carried, mouth, edged = self.lip_warp(identity.points, (lips - identity.lips) * LIP_UNIT)
-            seen += [warp(identity.photo, (carried * self.rim).detach(), self.grid), mouth]
-        last = self.image_encoder(torch.cat(seen, 1))
-        fine, half, quarter, coarse = identity.maps
-        heard = self.audio_map(audio)[:, :, None, None].expand(-1, -1, *coarse.shape[2:])
-        x = self.merge(torch.cat([coarse + self.place, last[3], heard], 1))
-        for block in self.bottleneck:
-            x = block(x, audio)
-        x = self.up2(x, [quarter, last[2]], audio)
-        x = self.up1(x, [half, last[1]], audio)
-        x = self.up0(x, [fine, last[0]], audio)
-        picture = F.pixel_shuffle(self.picture_head(x), 2)  # (B, 4, S, S)
-        colour, logit = torch.sigmoid(picture[:, :3]), picture[:, 3:]
-        if not self.lip_warp:
-            return Frame(colour, torch.sigmoid(logit) * self.rim, torch.zeros_like(colour[:, :2]))
-        mask = torch.sigmoid(logit + MOUTH_LOGIT * mouth)
-        flow = F.interpolate(self.flow_head(x), scale_factor=2, mode="bilinear", align_corners=False)
-        flow = carried + (flow + self.flow_basis(audio)) * FLOW_UNIT
-        return Frame(colour, mask * edged * self.coarse * self.rim, flow * self.rim)
-
-    def compose(self, photo: Tensor, frame: Frame) -> Tensor:
-        """mask x colour + (1 - mask) x photo warped by the flow, (B, 3, S, S)."""
-        warped = photo if self.config.head == "colour" else warp(photo, frame.flow, self.grid)
-        return frame.mask * frame.colour + (1 - frame.mask) * warped
-
-
-def warp(photo: Tensor, flow: Tensor, grid: Tensor) -> Tensor:
-    """photo(p + flow(p)) with bilinear sampling; px outside the window take its border's colour."""
-    side = photo.shape[-1]
-    where = grid + flow.permute(0, 2, 3, 1) * (2 / side)
-    return F.grid_sample(photo, where, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _grid(side: int) -> Tensor:
-    """Sampling grid of the identity, (1, side, side, 2)."""
-    line = (torch.arange(side) + 0.5) * (2 / side) - 1
-    return torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
-
-
-def _rim(side: int) -> Tensor:
-    """1 inside, a raised cosine down to 0 over RIM px at the border, (1, 1, side, side)."""
-    line = torch.arange(side) + 0.5
-    edge = (torch.minimum(line, side - line) / RIM).clamp(max=1)
-    ramp = 0.5 - 0.5 * torch.cos(torch.pi * edge)
-    return (ramp[None, :] * ramp[:, None])[None, None]
+    @staticmethod
+    def compose(identity: Identity, frame: Frame) -> Tensor:
+        """mask x colour + (1 - mask) x carried photo, (B, 3, H, W)."""
+        return frame.mask * frame.colour + (1 - frame.mask) * warp(identity.image, frame.flow)

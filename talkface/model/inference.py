@@ -1,29 +1,32 @@
-"""The autoregressive loop (paper 3.1, 3.3): one photo and a stream of MFCC windows make a stream of frames.
+"""The autoregressive loop (paper 3.1, 3.3): one photo and the speech features of each frame make a stream of frames.
 
-Identity is encoded once, sound in blocks, and each frame gets the one before it and its mask. Memory does not grow with
-the length of the speech.
+The identity is encoded once. Each frame gets the one before it and its mask. Memory does not grow with the length of
+the speech.
 
-A video begins with the photo as it is, and leaves it within a fraction of a second: at first its lips are where the
+A video begins with the photo as it is and leaves it within a fraction of a second: at first its lips are where the
 photo has them, whatever is heard.
 """
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, repeat
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from talkface.config import FPS
-from talkface.model.generator import LIP_POINTS, Frame, Generator
+from talkface.config import FPS, SIZE
+from talkface.model.audio import REACH, expressive_lips
+from talkface.model.generator import BELOW_CORNERS, HEIGHT, WIDTH, Frame, Generator
+from talkface.model.lipwarp import LipWarp, warp
+from talkface.model.paper import PaperGenerator
 
-BLOCK = 256  # frames whose sound is encoded together
+BLOCK = 250  # frames whose lips are predicted together
 ONSET = 0.12  # s in which the photo's own lips fade to a third
+REGION = (48, 104, 160, 144)  # x, y, width, height in px of the aligned face: what the lips' field may move
+BORDER = 12  # px over which the field fades to 0 at the region's border
 
 
 class AlignedFace(NamedTuple):
@@ -33,6 +36,10 @@ class AlignedFace(NamedTuple):
     """uint8 RGB (256, 256, 3), aligned."""
     lips: np.ndarray
     """float32 (40, 2) px: where the lips are in it, as `talkface.face.landmarks.lips` orders them."""
+    nose: np.ndarray
+    """float32 (2,) px: the base of the nose."""
+    reach: np.ndarray | None = None
+    """float32 (256, 256) in [0, 1]: where lips may carry the skin with them; 0 outside the face's outline."""
 
 
 class OutputFrame(NamedTuple):
@@ -40,12 +47,20 @@ class OutputFrame(NamedTuple):
 
     face: np.ndarray
     """uint8 RGB (256, 256, 3)."""
-    colour: np.ndarray
-    """float32 (3, S, S) in [0, 1], on the generator's window."""
+    paint: np.ndarray
+    """float32 (3, H, W) in [0, 1], on the crop at `corner`."""
+    weights: np.ndarray
+    """float32 (3, H, W): shares of paint, skull copy and jaw copy in the colour."""
+    copy_flow: np.ndarray
+    """float32 (4, H, W) px: flows of the two copies."""
     mask: np.ndarray
-    """float32 (S, S) in [0, 1]."""
+    """float32 (H, W) in [0, 1]: where the colour replaces the carried photo."""
     flow: np.ndarray
-    """float32 (2, S, S), px of the aligned face."""
+    """float32 (2, h, w) px on `region`: the pixel at p shows the photo at p + flow(p)."""
+    region: tuple[int, int, int, int]
+    """x, y, width, height in px of the aligned face."""
+    corner: tuple[int, int]
+    """x, y of the crop's first pixel in the aligned face."""
 
 
 def to_network(picture: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
@@ -53,93 +68,162 @@ def to_network(picture: np.ndarray, device: torch.device | str = "cpu") -> Tenso
     return torch.from_numpy(np.ascontiguousarray(picture)).to(device).permute(2, 0, 1)[None].float() / 255
 
 
-def with_audio_context(windows: Iterable[np.ndarray], offsets: Sequence[int]) -> Iterator[np.ndarray]:
-    """For each (20, 13) window those that lie at `offsets` from it, as many before as after; ends repeated.
-
-    Yields:
-        float32 (len(offsets), 20, 13).
-    """
-    reach = max(offsets)
-    held: deque[np.ndarray] = deque(maxlen=2 * reach + 1)
-    for window in _ends_repeated(windows, reach):
-        held.append(window)
-        if len(held) == held.maxlen:
-            yield np.stack([held[reach + offset] for offset in offsets])
-
-
-def _ends_repeated(windows: Iterable[np.ndarray], times: int) -> Iterator[np.ndarray]:
-    window = None
-    for number, window in enumerate(windows):
-        yield from repeat(window, times if number == 0 else 0)
-        yield window
-    if window is not None:
-        yield from repeat(window, times)
-
-
-def speak(
-    generator: Generator,
-    portrait: AlignedFace,
-    windows: Iterable[np.ndarray],
-    device: torch.device | str = "cpu",
-    expression: float = 1.0,
-) -> Iterator[OutputFrame]:
-    """Frames of the face in `portrait` saying what is in `windows`.
-
-    Args:
-        generator: in eval mode, on `device`.
-        portrait: who speaks.
-        windows: one float32 (20, 13) MFCC window for each frame wanted, at 25 frames per second.
-        device: where the generator is.
-        expression: factor on the lip shapes heard in the sound. At 1 lips move less than life, because much about them
-            is not in the sound.
-    """
-    stacks = with_audio_context(windows, generator.config.audio_offsets)
-    return generate_frames_in_context(generator, portrait, stacks, device, expression)
-
-
-@torch.inference_mode()
-def generate_frames_in_context(
-    generator: Generator,
-    portrait: AlignedFace,
-    stacks: Iterable[np.ndarray],
-    device: torch.device | str = "cpu",
-    expression: float = 1.0,
-    fps: float = FPS,
-) -> Iterator[OutputFrame]:
-    """As `speak`, at any frame rate: each frame comes with its windows at `audio_offsets`, float32 (C, 20, 13)."""
-    whole, lips = to_network(portrait.face, device), torch.from_numpy(portrait.lips).to(device)[None]
-    left, top, side = generator.config.window
-    still = generator.crop(whole).contiguous(memory_format=torch.channels_last)
-    identity = generator.encode_identity(still, lips)
-    previous, mask = still, generator.first_mask(1)
-    begun = None
-    for number, audio in enumerate(_encoded(generator, stacks, device)):
-        lips, detail = audio.split((2 * LIP_POINTS, audio.shape[1] - 2 * LIP_POINTS), 1)
-        lips = expression * lips
-        begun = lips - identity.lips.flatten(1) if begun is None else begun
-        photo_share = math.exp(-number / fps / ONSET)
-        frame = generator.step(identity, torch.cat([lips - photo_share * begun, detail], 1), previous, mask)
-        mask, frame = frame.mask, faded(frame, 1 - photo_share**3)
-        previous = generator.compose(still, frame)
-        face = portrait.face.copy()
-        face[top : top + side, left : left + side] = to_picture(previous[0])
-        yield OutputFrame(
-            face, frame.colour[0].cpu().numpy(), frame.mask[0, 0].cpu().numpy(), frame.flow[0].cpu().numpy()
-        )
-
-
-def faded(frame: Frame, share: float) -> Frame:
-    """`frame` with so much of what makes it differ from the photo."""
-    return frame._replace(mask=share * frame.mask, flow=share * frame.flow)
-
-
 def to_picture(frame: Tensor) -> np.ndarray:
     """float (3, H, W) in [0, 1] -> uint8 RGB (H, W, 3)."""
     return (frame.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
-def _encoded(generator: Generator, stacks: Iterable[np.ndarray], device: torch.device | str) -> Iterator[Tensor]:
-    """Audio features (1, D), one a frame, encoded in blocks."""
-    stream = iter(stacks)
-    while block := list(islice(stream, BLOCK)):
-        yield from generator.encode_audio(torch.from_numpy(np.stack(block)).to(device)).split(1)
+def crop_corner(lips: np.ndarray) -> tuple[int, int]:
+    """x, y of the first pixel of the mouth's crop, for lip points (40, 2) px of the aligned face."""
+    x, y = lips[[20, 30]].mean(0) + np.float32([-WIDTH / 2, BELOW_CORNERS - HEIGHT / 2])
+    return min(max(round(float(x)), 0), SIZE - WIDTH), min(max(round(float(y)), 0), SIZE - HEIGHT)
+
+
+@torch.inference_mode()
+def predict_lips(
+    generator: Generator, face: AlignedFace, features: Iterable[np.ndarray], expression: float = 1.0
+) -> Iterator[np.ndarray]:
+    """The lips of each frame, float32 (40, 2) px of the aligned face.
+
+    Args:
+        generator: in eval mode.
+        face: who speaks.
+        features: of each frame, as the generator hears: float32 (768,), or (20, 13) for MFCC.
+        expression: factor on the opening of the mouth; 1 is life's spread.
+    """
+    encoder = generator.audio_encoder
+    device = encoder.direction.device
+    photo = torch.from_numpy(face.lips).to(device)[None]
+    source, held, before = iter(features), [], 0
+    ended = False
+    while not ended:
+        wanted = before + BLOCK + REACH
+        while len(held) < wanted and not ended:
+            block = next(source, None)
+            ended = block is None
+            if block is not None:
+                held.append(block)
+        count = len(held) - before if ended else BLOCK
+        if count:
+            audio = encoder(torch.from_numpy(np.stack(held)).to(device)[None], photo)
+            lips = expressive_lips(audio, encoder.direction, expression)[0, before : before + count]
+            yield from lips.cpu().numpy()
+        drop = max(before + count - REACH, 0)
+        held, before = held[drop:], before + count - drop
+
+
+@torch.inference_mode()
+def generate_frames(
+    generator: Generator, face: AlignedFace, lips: Iterable[np.ndarray], fps: float = FPS
+) -> Iterator[OutputFrame]:
+    """Frames of the face with these lips.
+
+    Args:
+        generator: in eval mode.
+        face: who speaks.
+        lips: of each frame, float32 (40, 2) px of the aligned face.
+        fps: frames per second, for the speed at which the photo's own lips are left.
+    """
+    renderer = FaceRenderer(generator, face)
+    begun = None
+    for number, wanted in enumerate(lips):
+        begun = wanted - face.lips if begun is None else begun
+        photo_share = math.exp(-number / fps / ONSET)
+        yield renderer.frame(wanted - np.float32(photo_share) * begun, 1 - photo_share**3)
+
+
+class FaceRenderer:
+    """One face, frame by frame: the state that is fed back, and the fields that carry the lips.
+
+    Args:
+        generator: in eval mode.
+        face: who speaks.
+    """
+
+    def __init__(self, generator: Generator, face: AlignedFace) -> None:
+        self.generator, self.face = generator, face
+        self.device = generator.position.device
+        self.corner = crop_corner(face.lips)
+        left, top, width, height = REGION
+        self.whole = to_network(face.face, self.device)
+        self.region = self.whole[:, :, top : top + height, left : left + width]
+        self.lip_warp = LipWarp(width, height).to(self.device)
+        self.fade = self._fade()
+        x, y = self.corner
+        photo = self.whole[:, :, y : y + HEIGHT, x : x + WIDTH].contiguous(memory_format=torch.channels_last)
+        points, nose = (
+            torch.from_numpy(p - np.float32(self.corner)).to(self.device)[None] for p in (face.lips, face.nose)
+        )
+        self.identity = generator.encode_identity(photo, points, nose)
+        self.previous, self.mask = photo, generator.first_mask(self.identity)
+
+    @torch.inference_mode()
+    def frame(self, lips: np.ndarray, share: float = 1.0) -> OutputFrame:
+        """The next frame.
+
+        Args:
+            lips: float32 (40, 2) px of the aligned face.
+            share: of the paint and the movement that is shown; 0 gives the photo.
+        """
+        moves = torch.from_numpy(lips - self.face.lips).to(self.device)[None]
+        conditions = self.generator.conditions(self.identity, self.identity.lips + moves)
+        frame = self.generator.step(self.identity, conditions, self.previous, self.mask)
+        self.mask = frame.mask
+        frame = frame._replace(mask=share * frame.mask)
+        self.previous = self.generator.compose(self.identity, frame._replace(flow=share * frame.flow))
+        shift = torch.tensor(REGION[:2], device=self.device)
+        flow = self.lip_warp(torch.from_numpy(self.face.lips).to(self.device)[None] - shift, moves)[0] * (
+            share * self.fade
+        )
+        arrays = (x[0].cpu().numpy() for x in (frame.paint, frame.weights, frame.copy_flow))
+        mask, flow_array = frame.mask[0, 0].cpu().numpy(), flow[0].cpu().numpy()
+        return OutputFrame(self._aligned(frame, flow), *arrays, mask, flow_array, REGION, self.corner)
+
+    def _aligned(self, frame: Frame, flow: Tensor) -> np.ndarray:
+        """The frame on the aligned face, uint8 (256, 256, 3)."""
+        left, top, width, height = REGION
+        carried = warp(self.region, flow)
+        x, y = self.corner[0] - left, self.corner[1] - top
+        inside = carried[:, :, y : y + HEIGHT, x : x + WIDTH]
+        inside.copy_(frame.mask * frame.colour + (1 - frame.mask) * inside)
+        face = self.face.face.copy()
+        face[top : top + height, left : left + width] = to_picture(carried[0])
+        return face
+
+    def _fade(self) -> Tensor:
+        """(1, 1, h, w) in [0, 1]: 0 at the region's border and, where it is known, from the face's outline on."""
+        left, top, width, height = REGION
+        ramps = []
+        for size in (width, height):
+            line = torch.arange(size) + 0.5
+            edge = (torch.minimum(line, size - line) / BORDER).clamp(max=1)
+            ramps.append(0.5 - 0.5 * torch.cos(torch.pi * edge))
+        fade = ramps[1][:, None] * ramps[0][None, :]
+        if self.face.reach is not None:
+            fade = fade * torch.from_numpy(self.face.reach[top : top + height, left : left + width])
+        return fade[None, None].to(self.device)
+
+
+@torch.inference_mode()
+def generate_paper_frames(
+    generator: PaperGenerator, face: AlignedFace, windows: Iterable[np.ndarray]
+) -> Iterator[OutputFrame]:
+    """Frames of the face by the paper's generator, one for each 20x13 MFCC window.
+
+    It draws whole faces, so paste-back covers the whole aligned face and fades out at its border.
+    """
+    device = generator.first.device
+    photo = to_network(face.face, device)
+    previous, mask = photo, generator.first_mask(1)
+    ramp = torch.minimum(torch.arange(SIZE) + 0.5, SIZE - 0.5 - torch.arange(SIZE)).div(BORDER).clamp(max=1).numpy()
+    cover = ramp[:, None] * ramp[None, :]
+    whole, still = np.zeros((3, SIZE, SIZE), np.float32), np.zeros((2, SIZE, SIZE), np.float32)
+    whole[0] = 1
+    for window in windows:
+        frame = generator.step(photo, torch.from_numpy(window).to(device)[None], previous, mask, 1.0)
+        previous, mask = frame.picture, frame.mask
+        picture = frame.picture[0].cpu().numpy()
+        aligned = to_picture(frame.picture[0])
+        yield OutputFrame(
+            aligned, picture, whole, np.concatenate([still, still]), cover, still, (0, 0, SIZE, SIZE), (0, 0)
+        )

@@ -1,13 +1,15 @@
-"""The warp that carries a photo's lips to where they are wanted; the decoder refines it and paints what it cannot show.
+"""Geometry of the mouth: where every pixel of the photo goes when the lip points move, and where the mouth opens.
 
 Each lip is moved by radial basis functions through its own points, so that two lips that touch can part and two that
-are apart can close; between them the two fields are blended. Far from the lips the field fades to 0.
+are apart can close. Between the lips the two fields are blended. Far from the lips the field fades to 0.
 
-Shapes: B batch, S side of the window on the aligned face. Lip points are those of `talkface.face.landmarks.LIPS`,
-(B, 40, 2), px of the aligned face.
+Shapes: B batch, H x W the rectangle for which the fields are computed. Lip points are those of
+`talkface.face.landmarks.LIPS`, (B, 40, 2), in px. All coordinates are relative to the rectangle's top-left pixel.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,78 +20,115 @@ LOWER = (*range(11), *range(INNER, INNER + 11))
 UPPER = (0, *range(10, 20), INNER, *range(INNER + 10, INNER + 20))
 INNER_LOWER = tuple(range(INNER, INNER + 11))  # from the left corner to the right
 INNER_UPPER = (INNER, *range(INNER + 19, INNER + 9, -1))
+OUTER_LOWER_MIDDLE = (3, 4, 5, 6, 7)  # these points of the lower lip move with the jaw
 
-REACH = 16.0  # px, standard deviation of a point's pull
-RIDGE = 0.05  # how much of a point's displacement is given up for a smooth field
+REACH = 16.0  # px, standard deviation of a point's kernel
+RIDGE = 0.05  # share of a point's displacement that is given up for a smooth field
 COLUMN = 2.5  # px, standard deviation of the kernel that draws the inner outlines through their points
-SEAM = 0.3  # px, half of the least width over which one lip's field gives way to the other's
-AROUND = 3.0  # px over which what may be painted fades out on the lips
-OPENING = 0.4  # how much wider that is for each px to the side of the mouth
-STEP = 4  # px of the window for each place where the field is worked out; between them it is interpolated
+SEAM = 0.3  # px, half of the smallest width over which one lip's field gives way to the other's
+EDGE = 3.0  # px over which the painted area fades out on the lips
+SIDE_SLOPE = 0.4  # how much wider the seam is for each px to the side of the mouth
+STEP = 4  # px between the places where the field is computed; between them it is interpolated
+
+
+class MouthShape(NamedTuple):
+    """Where the mouth is open, for one set of lip points; all maps (B, 1, H, W)."""
+
+    mouth: Tensor
+    """In [0, 1]: 1 between the lips."""
+    edged: Tensor
+    """In [0, 1]: the mouth with a soft edge of 3 px on the lips; where the decoder may paint."""
+    below_upper: Tensor
+    """px below the inner outline of the upper lip; negative above it."""
+    above_lower: Tensor
+    """px above the inner outline of the lower lip; negative below it."""
+    lower_share: Tensor
+    """In [0, 1]: share of the lower lip's field at each pixel."""
 
 
 class LipWarp(nn.Module):
-    """Backward flow from displaced lip points.
+    """Backward flow from displaced lip points, and maps of the open mouth.
 
     Args:
-        window: x, y, side of the part of the aligned face that is wanted, px; the side divides by 4.
+        width: W of the rectangle, px; divides by 4.
+        height: H of the rectangle, px; divides by 4.
     """
 
-    def __init__(self, window: tuple[int, int, int]) -> None:
-        super().__init__()
-        left, top, side = window
-        coarse, fine = (torch.arange(0, side, step) + (step - 1) / 2 for step in (STEP, 1))
-        places = torch.stack(torch.meshgrid(coarse + left, coarse + top, indexing="xy"), -1).flatten(0, 1)
-        self.register_buffer("places", places, persistent=False)  # (places, 2) px
-        self.register_buffer("columns", fine + left, persistent=False)
-        self.register_buffer("rows", fine + top, persistent=False)
+    places: Tensor
+    columns: Tensor
+    rows: Tensor
 
-    def forward(self, lips: Tensor, moves: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def __init__(self, width: int, height: int) -> None:
+        super().__init__()
+        coarse_x, coarse_y = (torch.arange(0, size, STEP) + (STEP - 1) / 2 for size in (width, height))
+        places = torch.stack(torch.meshgrid(coarse_x, coarse_y, indexing="xy"), -1).flatten(0, 1)
+        self.register_buffer("places", places, persistent=False)  # (places, 2) px
+        self.register_buffer("columns", torch.arange(width).float(), persistent=False)
+        self.register_buffer("rows", torch.arange(height).float(), persistent=False)
+
+    def shape(self, lips: Tensor) -> MouthShape:
+        """The maps of the mouth for lip points (B, 40, 2) px; no gradient flows back to the points."""
+        with torch.autocast(lips.device.type, enabled=False):
+            lips = lips.detach().float()
+            top, bottom = (self._outline(lips[:, outline]) for outline in (INNER_UPPER, INNER_LOWER))  # (B, W)
+            left, right = lips[:, INNER_UPPER[0], :1], lips[:, INNER_UPPER[-1], :1]
+            aside = (left - self.columns).clamp(min=0) + (self.columns - right).clamp(min=0)
+            below, above = self.rows[:, None] - top[:, None], bottom[:, None] - self.rows[:, None]  # (B, H, W)
+            within = torch.minimum(torch.minimum(below, above), -aside[:, None] + 1)
+            half = ((bottom - top).clamp(min=0) / 2).clamp(min=SEAM) + SIDE_SLOPE * aside
+            lower = (0.5 + (below - above) / (4 * half[:, None])).clamp(0, 1)
+            maps = (within + 0.5).clamp(0, 1), (within / EDGE + 1).clamp(0, 1), below, above, lower
+            return MouthShape(*(one[:, None] for one in maps))
+
+    def forward(self, lips: Tensor, moves: Tensor) -> tuple[Tensor, MouthShape]:
         """
         Args:
             lips: (B, 40, 2) px, where the photo has its lips.
-            moves: (B, 40, 2) px, how far each point is to be moved.
+            moves: (B, 40, 2) px, displacement of each point.
 
         Returns:
-            flow (B, 2, S, S) px, frame(p) = photo(p + flow(p)), and two maps (B, 1, S, S) in [0, 1]: the mouth, 1
-            between the lips, and the same with their inner edge, on which it fades to 0. The flow passes
-            gradients to `moves`, but not by way of where the points end up.
+            flow (B, 2, H, W) px, frame(p) = photo(p + flow(p)), and the mouth after the move. The flow passes gradients
+            to `moves`, but not through the final positions of the points.
         """
         with torch.autocast(lips.device.type, enabled=False):
             lips, moves = lips.float(), moves.float()
-            wanted = (lips + moves).detach()
-            upper, lower = (self._field(wanted[:, lip], -moves[:, lip]) for lip in (UPPER, LOWER))
-            below, within = self._sides(wanted)
-            mouth, edged = (within + 0.5).clamp(0, 1), (within / AROUND + 1).clamp(0, 1)
-            return upper + below * (lower - upper), mouth, edged
+            moved = (lips + moves).detach()
+            upper, lower = (self._field(moved[:, lip], -moves[:, lip]) for lip in (UPPER, LOWER))
+            shape = self.shape(moved)
+            return upper + shape.lower_share * (lower - upper), shape
 
     def _field(self, at: Tensor, values: Tensor) -> Tensor:
-        """A smooth field with these values (B, N, 2) at these points (B, N, 2): (B, 2, S, S)."""
-        among = _pull(at, at) + RIDGE * torch.eye(at.shape[1], device=at.device)
-        weights = torch.linalg.solve_ex(among, values).result  # points that are no numbers give a field of none
-        coarse = len(self.rows) // STEP
-        field = (_pull(self.places.expand(len(at), -1, -1), at) @ weights).transpose(1, 2)
-        return F.interpolate(field.unflatten(2, (coarse, coarse)), scale_factor=STEP, mode="bilinear")
-
-    def _sides(self, lips: Tensor) -> tuple[Tensor, Tensor]:
-        """Share of the lower lip's field, and how far in the mouth it is, px, at each px, both (B, 1, S, S)."""
-        top, bottom = (self._outline(lips[:, outline]) for outline in (INNER_UPPER, INNER_LOWER))  # (B, S)
-        corners = lips[:, INNER_UPPER[0], :1], lips[:, INNER_UPPER[-1], :1]
-        aside = (corners[0] - self.columns).clamp(min=0) + (self.columns - corners[1]).clamp(min=0)
-        middle, gap = ((top + bottom) / 2)[:, None], (bottom - top).clamp(min=0)
-        half = ((gap / 2).clamp(min=SEAM) + OPENING * aside)[:, None]
-        below = (0.5 + (self.rows[:, None] - middle) / (2 * half)).clamp(0, 1)
-        within = torch.minimum(self.rows[:, None] - top[:, None], bottom[:, None] - self.rows[:, None])
-        within = torch.minimum(within, -aside[:, None] + 1)
-        return below[:, None], within[:, None]
+        """A smooth field with these values (B, N, 2) at these points (B, N, 2): (B, 2, H, W)."""
+        system = _kernel(at, at) + RIDGE * torch.eye(at.shape[1], device=at.device)
+        weights = torch.linalg.solve_ex(system, values).result  # unlike solve, it gives NaN for NaN and does not raise
+        size = len(self.rows) // STEP, len(self.columns) // STEP
+        field = (_kernel(self.places.expand(len(at), -1, -1), at) @ weights).transpose(1, 2)
+        return F.interpolate(field.unflatten(2, size), scale_factor=STEP, mode="bilinear")
 
     def _outline(self, points: Tensor) -> Tensor:
-        """Height of an outline (B, N, 2) at each column, (B, S) px."""
+        """Height of an outline (B, N, 2) at each column, (B, W) px."""
         near = -((self.columns[None, :, None] - points[:, None, :, 0]) ** 2) / (2 * COLUMN**2)
         return (near.softmax(2) @ points[:, :, 1:])[..., 0]
 
 
-def _pull(at: Tensor, points: Tensor) -> Tensor:
+def _kernel(at: Tensor, points: Tensor) -> Tensor:
     """Gaussian kernel between places (B, P, 2) and points (B, N, 2), (B, P, N)."""
     squares = (at**2).sum(2)[:, :, None] + (points**2).sum(2)[:, None] - 2 * at @ points.transpose(1, 2)
     return torch.exp(-squares.clamp(min=0) / (2 * REACH**2))
+
+
+def warp(picture: Tensor, flow: Tensor) -> Tensor:
+    """picture(p + flow(p)) with bilinear sampling; pixels outside take the border's colour.
+
+    Args:
+        picture: (B, C, H, W).
+        flow: (B, 2, H, W) px, or (B, 2, 1, 1) for a shift.
+    """
+    height, width = picture.shape[-2:]
+    line_x, line_y = ((torch.arange(size, device=picture.device) + 0.5) * (2 / size) - 1 for size in (width, height))
+    grid = torch.stack(torch.meshgrid(line_x, line_y, indexing="xy"), -1)[None]
+    scale = torch.tensor([2 / width, 2 / height], device=picture.device)
+    where = grid + flow.permute(0, 2, 3, 1) * scale
+    if where.shape[0] != picture.shape[0]:
+        where = where.expand(len(picture), -1, -1, -1)
+    return F.grid_sample(picture, where.to(picture.dtype), mode="bilinear", padding_mode="border", align_corners=False)

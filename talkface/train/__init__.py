@@ -1,4 +1,4 @@
-"""`talkface train`: the paper's training, in lessons, on any number of devices, resumable to the last bit on CPU.
+"""`talkface train`: the curriculum of the generator, on any number of devices, resumable to the last bit on CPU.
 
 To resume, run the same command again: the newest whole checkpoint in the run's folder is taken up. Every random draw
 follows from the seed and the step, so a stopped and resumed run computes what one run would have computed.

@@ -6,9 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
-
 from talkface.files import atomic_write, os_errors_as_user_errors
 from talkface.train.options import Step
 
@@ -31,7 +28,7 @@ class RunLog:
 
     def line(self, told: Step) -> None:
         """One line of losses."""
-        row = {"step": told.step, "lesson": told.lesson, "frames_per_second": round(told.frames_per_second, 2)}
+        row = {"step": told.step, "stage": told.stage, "frames_per_second": round(told.frames_per_second, 2)}
         with os_errors_as_user_errors(self.path):
             self.file.write(json.dumps(row | {k: round(v, 5) for k, v in told.losses.items()}) + "\n")
         if self.board:
@@ -39,13 +36,14 @@ class RunLog:
                 self.board.add_scalar(f"loss/{name}", value, told.step)
             self.board.add_scalar("frames_per_second", told.frames_per_second, told.step)
 
-    def picture(self, name: str, rgb: np.ndarray, step: int) -> None:
-        """A sample picture, uint8 RGB (H, W, 3)."""
-        path = self.folder / f"{name}-{step:06d}.png"
-        with atomic_write(path) as beside:
-            beside.write_bytes(cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+    def validation(self, stage: str, step: int, figures: dict[str, float]) -> None:
+        """One line of validation figures."""
+        row = {"step": step, "stage": stage, "validation": {k: round(v, 4) for k, v in figures.items()}}
+        with os_errors_as_user_errors(self.path):
+            self.file.write(json.dumps(row) + "\n")
         if self.board:
-            self.board.add_image(name, rgb, step, dataformats="HWC")
+            for name, value in figures.items():
+                self.board.add_scalar(f"validation/{name}", value, step)
 
     def close(self) -> None:
         """Flushes everything."""

@@ -9,8 +9,6 @@ from typing import NamedTuple
 from talkface.errors import TalkfaceError
 from talkface.train.presets import Stage
 
-IN_MEMORY = ("auto", "yes", "no")
-
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -34,12 +32,14 @@ class TrainOptions:
     """Newest checkpoints to keep."""
     sample_steps: int = 500
     """Between two sample pictures."""
+    validation: tuple[str, ...] | None = None
+    """Data sets whose split "val" is validated on; None takes those of `data` that have one."""
+    validation_steps: int = 1000
+    """Steps between two validations; each stage is also validated at its end."""
     log_steps: int = 20
     """Between two lines of the log."""
     workers: int = 2
-    """Threads that decode frames."""
-    in_memory: str = "auto"
-    """Keep the decoded pictures of the whole data set on the device: "yes", "no", or "auto": on a GPU that has room."""
+    """Processes that prepare batches; 0 prepares them in this process."""
     compile: bool = False
     """torch.compile the generator: pays on GPUs in runs of more than a few minutes."""
     init: Path | None = None
@@ -53,9 +53,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if not self.data:
             raise TalkfaceError("--data names no data set.", "Give one, or several with commas: --data lrw,grid")
-        if self.in_memory not in IN_MEMORY:
-            raise TalkfaceError(f"--in-memory {self.in_memory} is not known.", f"Use one of {', '.join(IN_MEMORY)}.")
-        for name in ("log_steps", "sample_steps", "keep", "workers"):
+        for name in ("log_steps", "sample_steps", "validation_steps", "keep"):
             if getattr(self, name) < 1:
                 flag = f"--{name.replace('_', '-')}"
                 raise TalkfaceError(f"{flag} {getattr(self, name)} is less than 1.", "Give a number of at least 1.")
@@ -81,7 +79,7 @@ class StageProgress(NamedTuple):
 class Step:
     """What `on_step` is told."""
 
-    lesson: str
+    stage: str
     step: int
     """Steps done, all stages counted."""
     total: int

@@ -1,116 +1,181 @@
-"""How the networks are trained: the one configuration class, its presets, and the ablations of the paper's Table 3."""
+"""How the networks are trained: the configuration, its presets, and the ablations of the paper's Table 3."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from talkface.errors import TalkfaceError
+from talkface.model.amie import EstimatorConfig
 from talkface.model.generator import GeneratorConfig
+from talkface.model.paper import PaperConfig
 
-STAGES = ("visemes", "sound", "lips", "full")
+STAGES = ("visemes", "lips", "mouth", "estimator", "full")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One lesson of the curriculum."""
+    """One stage of the curriculum."""
 
-    lesson: str
-    """"visemes": audio encoder, mouth classes of synthetic speech. "sound": audio encoder, lip shapes of real clips;
-    besides, what the photo's lip points tell. "lips": decoder, true lip shapes in place of sound. "full": the paper's
-    objective (Eq. 13)."""
+    name: str
+    """"visemes": the MFCC window encoder learns mouth classes of synthetic speech. "lips": the Audio Encoder learns lip
+    points from speech. "mouth": the other parts learn the inside of the mouth on true lips. "estimator": the statistics
+    network of AMIE learns from real frames. "full": the paper's objective (Eq. 13)."""
     steps: int
     """Optimiser steps."""
     batch: int
-    """Sequences (or single moments of sound) in a step, over all processes; even."""
+    """Sequences (moments of sound in "visemes", clips in "estimator" and "full") in a step, over all processes."""
     rollout: int = 1
-    """Frames generated one after the other from each sequence, every one fed the one before it."""
-    learning_rate: float = 3e-4
-    """Peak of a cosine that begins with a warm-up."""
+    """Frames of a sequence."""
+    moments: int = 1
+    """Moments of each clip, at least 0.3 s apart, in "estimator" and "full"."""
 
     def __post_init__(self) -> None:
-        if self.lesson not in STAGES:
-            raise TalkfaceError(f"Lesson {self.lesson!r} is not known.", f"Use one of {', '.join(STAGES)}.")
-        if self.steps < 1 or self.rollout < 1:
+        if self.name not in STAGES:
             raise TalkfaceError(
-                f"Lesson {self.lesson!r} has {self.steps} steps of rollout {self.rollout}; both must be at least 1.",
-                f"Use --set {self.lesson}.steps=N, or leave the lesson out with --lessons.",
+                f"Stage {self.name!r} is not a valid stage: expected one of {', '.join(STAGES)}.", "Check --stages."
             )
-        if self.batch < 2 or self.batch % 2:
+        for name in ("steps", "batch", "rollout", "moments"):
+            if getattr(self, name) < 1:
+                raise TalkfaceError(
+                    f"Stage {self.name!r} has {name} {getattr(self, name)}: expected at least 1.",
+                    f"Use --set {self.name}.{name}=N, or leave the stage out with --stages.",
+                )
+        if self.name in ("estimator", "full") and self.moments < 2:
             raise TalkfaceError(
-                f"Batch {self.batch} of lesson {self.lesson!r} is not an even number of at least 2.",
-                f"Use --set {self.lesson}.batch=8, say: each sequence lends another its sound.",
+                f"Stage {self.name!r} has 1 moment of each clip: marginal pairs need at least 2.",
+                f"Use --set {self.name}.moments=2.",
             )
 
 
 @dataclass(frozen=True)
-class TrainConfig:
-    """How the networks are trained. Defaults (preset "small") are the recipe that the bundled weights ended in."""
+class LipsConfig:
+    """How the stage "lips" trains the Audio Encoder. None of it is in the paper."""
 
-    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
-    """Shape of the networks."""
-    stages: tuple[Stage, ...] = (
-        Stage("visemes", 1500, 256, learning_rate=1e-3),
-        Stage("sound", 2000, 256, learning_rate=5e-4),
-        Stage("lips", 2400, 24, learning_rate=6e-4),
-        Stage("full", 1100, 8, rollout=3, learning_rate=2e-4),
-    )
-    """The curriculum, in order."""
-    gan_weight: float = 0.03
-    """Weight of L_GAN in Eq. 13 (1 in the paper; here the other terms are means, not sums)."""
-    perceptual_weight: float = 6.0
-    """lambda_1 of Eq. 13: perceptual loss."""
-    perceptual_crop: str = "lips"
-    """Where phi looks: "frame", the whole window as in the paper, or "lips", the lip area at a third of the cost."""
-    perceptual_last_frames: int = 1
-    """How many of a rollout's last frames phi looks at; 0: all of them, as in the paper."""
+    shape_weight: float = 1.0
+    """Distance of the lip points."""
+    movement_weight: float = 1.0
+    """The same with the mean of the sequence taken off."""
+    closure_weight: float = 1.0
+    """Cross-entropy of "the mouth is shut"."""
+    learning_rate: float = 1e-3
+    """Peak of a one-cycle schedule."""
+    weight_decay: float = 0.01
+    """Of AdamW."""
+    clip_norm: float = 1.0
+    """Largest norm of the gradient."""
+    ema: float = 0.98
+    """Decay of the averaged weights."""
+    copies: int = 2
+    """Distorted copies of each recording that the recogniser hears besides."""
+    landmark_noise: float = 1.0
+    """px, added to the photo's lip points."""
+
+
+@dataclass(frozen=True)
+class MouthConfig:
+    """How the stage "mouth" trains the decoder on true lip shapes. None of it is in the paper."""
+
+    l1_weight: float = 0.4
+    """L1 over the painted area."""
+    l1_steps: int = 1000
+    """Steps before the discriminator joins."""
+    warmup_steps: int = 200
+    """Steps after that in which the discriminator learns alone."""
+    gan_ratio: float = 1.5
+    """How hard the adversarial term pulls at the picture, against all other terms together."""
+    gan_weight_limit: float = 0.8
+    """Upper bound of the weight that follows from it."""
+    feature_matching_weight: float = 0.15
+    """Difference of the discriminator's features of real and generated mouths."""
+    penalty_weight: float = 1.0
+    """Gamma of the R1 gradient penalty."""
+    learning_rate: float = 4e-4
+    """Of the generator, at the beginning."""
+    discriminator_learning_rate: float = 6e-4
+    """Of the discriminator, at the beginning."""
+    final_rate: float = 0.15
+    """Share of both learning rates that is left at the end; they fall linearly."""
+    clip_norm: float = 1.0
+    """Largest norm of the generator's gradient."""
+    discriminator_clip_norm: float = 5.0
+    """Largest norm of the discriminator's gradient."""
+    low_attention_share: float = 0.15
+    """Share of the sequences whose photo shows its lip area at an attention rate below 0.3."""
+    ema: float = 0.998
+    """Decay of the averaged generator."""
+    slow_ema: float = 0.9995
+    """The same towards the end."""
+    slow_ema_from: float = 0.6
+    """Share of the stage after which the slow decay applies."""
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """The paper's objective (Eq. 13) and how it is minimised. The paper gives no numbers; all of them are ours."""
+
+    gan_weight: float = 0.05
+    """Weight of L_GAN (Eq. 9); 1 in the paper, whose other terms are sums."""
+    perceptual_weight: float = 2.0
+    """lambda_1: perceptual loss (Eq. 10)."""
     lip_weight: float = 10.0
-    """lambda_2 of Eq. 13: L1 on the lip area."""
-    mi_weight: float = 0.02
-    """lambda_3 of Eq. 13: mutual information."""
-    frame_weight: float = 5.0
-    """L1 on the whole window; not in the paper."""
-    flow_weight: float = 0.3
-    """Flow at the lip points, px; not in the paper, which has no warp."""
-    audio_lip_weight: float = 1.0
-    """Lip shape heard in the sound; not in the paper. Above 0 this loss alone teaches it; at 0 the pictures do."""
-    neutral_lip_weight: float = 1.0
-    """Lip shape read off the photo; not in the paper."""
-    rgb_weight: float = 2.0
-    """L1 of the colour wherever it may be painted, so that it is worth showing before the mask shows it; not in the
-    paper."""
-    teacher_forcing: float = 0.5
-    """Share of the sequences of "full" that are made from the true lips, not from those heard: what is painted between
-    heard lips can only be a blur of what may be there; not in the paper."""
-    mask_weight: float = 0.3
-    """Size of the mask; not in the paper."""
+    """lambda_2: L1 on the lip area (Eq. 11)."""
+    mi_weight: float = 0.05
+    """lambda_3: mutual information (Eq. 12)."""
+    audio_lip_weight: float = 0.0
+    """Distance of the predicted lip points, px; not in the paper."""
     estimate: str = "js"
     """Mutual information: "js" (Eq. 7), "dv" (Eq. 6) or "none"."""
     asymmetric: bool = True
     """T learns from real pairs only (AMIE); False: from generated ones (MINE)."""
     attention_schedule: bool = True
     """Attention rate on the photo's lips: 0.7-0.9, then 0.1-0.3, then 1 (paper 3.3)."""
-    adversaries_learning_rate: float = 2e-4
+    learning_rate: float = 2e-4
+    """Of the generator."""
+    adversary_learning_rate: float = 2e-4
     """Of discriminator and statistics network."""
     clip_norm: float = 1.0
-    """Largest norm of the generator's gradient."""
+    """Largest norm of each network's gradient."""
     ema: float = 0.999
-    """Decay of the averaged generator, which is what is published."""
+    """Decay of the averaged generator."""
+
+    def __post_init__(self) -> None:
+        if self.estimate not in ("js", "dv", "none"):
+            raise TalkfaceError(
+                f"estimate {self.estimate!r} is not a valid estimate: expected js, dv or none.",
+                "Use --set full.estimate=js.",
+            )
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How the networks are trained. Defaults (preset "small") are the recipe of the bundled weights."""
+
+    generator: GeneratorConfig | PaperConfig = field(default_factory=GeneratorConfig)
+    """Sizes of the generator; PaperConfig builds the paper's."""
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    """Sizes of the statistics network of AMIE."""
+    stages: tuple[Stage, ...] = (
+        Stage("lips", 400, 20, rollout=30),
+        Stage("mouth", 14_000, 8, rollout=2),
+        Stage("estimator", 3000, 12, moments=4),
+    )
+    """The curriculum, in order."""
+    lips: LipsConfig = field(default_factory=LipsConfig)
+    """Settings of the stage "lips"."""
+    mouth: MouthConfig = field(default_factory=MouthConfig)
+    """Settings of the stage "mouth"."""
+    full: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    """Settings of the stages "full" and "estimator"."""
     augment: bool = True
-    """Mirror, colour and sound distortions."""
+    """Mirror, geometry, colour and sound distortions."""
     seed: int = 0
     """Of initial weights, batches and distortions."""
 
     def __post_init__(self) -> None:
-        if self.estimate not in ("js", "dv", "none"):
-            raise TalkfaceError(f"estimate {self.estimate!r} is not known.", "Use js, dv or none.")
-        if self.perceptual_crop not in ("frame", "lips"):
-            raise TalkfaceError(f"perceptual_crop {self.perceptual_crop!r} is not known.", "Use frame or lips.")
-        if not 0 <= self.teacher_forcing <= 1:
-            raise TalkfaceError(f"teacher_forcing {self.teacher_forcing} is no share.", "Use a number from 0 to 1.")
-        if self.perceptual_last_frames < 0:
-            raise TalkfaceError(
-                f"perceptual_last_frames {self.perceptual_last_frames} is less than 0.", "Use 0 for all."
-            )
+        names = {stage.name for stage in self.stages}
+        if isinstance(self.generator, PaperConfig) and names & {"visemes", "lips", "mouth"}:
+            raise TalkfaceError("The paper's generator has the stages full and estimator only.", "Use --stages full.")
 
     @property
     def total_steps(self) -> int:
@@ -118,41 +183,28 @@ class TrainConfig:
         return sum(stage.steps for stage in self.stages)
 
 
-TINY_GENERATOR = GeneratorConfig(window=(64, 120, 128), widths=(8, 16, 16, 32), audio_width=32, audio_features=48)
-
 SMALL = TrainConfig()
 PAPER = TrainConfig(
-    generator=GeneratorConfig(
-        window=(0, 0, 256), widths=(64, 128, 256, 512), audio_context=0, lip_gain=1.0, head="colour"
-    ),
-    stages=(Stage("full", 200_000, 16, rollout=4, learning_rate=2e-4),),
-    gan_weight=0.1,
-    mi_weight=0.1,
-    frame_weight=1.0,
-    flow_weight=0.0,
-    audio_lip_weight=0.0,
-    neutral_lip_weight=0.0,
-    teacher_forcing=0.0,
-    rgb_weight=0.0,
-    mask_weight=0.0,
-    perceptual_crop="frame",
-    perceptual_last_frames=0,
+    generator=PaperConfig(),
+    estimator=EstimatorConfig(256, 256, (16, 32, 64, 128, 128, 128)),
+    stages=(Stage("full", 200_000, 8, rollout=3, moments=2),),
 )
-TINY = replace(
-    SMALL,
-    generator=TINY_GENERATOR,
+TINY = TrainConfig(
+    generator=GeneratorConfig(hearing="mfcc", widths=(8, 16, 24), style=16, audio_width=32),
+    estimator=EstimatorConfig(widths=(8, 16, 16, 16), features=32),
     stages=(
-        Stage("sound", 40, 32, learning_rate=2e-3),
-        Stage("lips", 60, 8, learning_rate=2e-3),
-        Stage("full", 20, 4, rollout=2, learning_rate=1e-3),
+        Stage("lips", 60, 8, rollout=20),
+        Stage("mouth", 50, 4, rollout=2),
+        Stage("full", 10, 2, rollout=2, moments=2),
     ),
+    mouth=MouthConfig(l1_steps=30, warmup_steps=5),
 )
 PRESETS = {"small": SMALL, "paper": PAPER, "tiny": TINY}
 
 # Table 3. Each row says what it adds to the baseline: mutual information (MINE: DV estimate, T trained on generated
 # pairs), JS in place of DV, asymmetric training, dynamic attention (DA). AMIE = MINE + Asy. + JS; ours = AMIE + DA.
-_OFF = {"estimate": "none", "asymmetric": False, "attention": False}
-ABLATIONS: dict[str, dict[str, object]] = {
+_OFF: dict[str, Any] = {"estimate": "none", "asymmetric": False, "attention": False}
+ABLATIONS: dict[str, dict[str, Any]] = {
     "baseline": _OFF,
     "mine": {**_OFF, "estimate": "dv"},
     "da": {**_OFF, "attention": True},
@@ -163,6 +215,15 @@ ABLATIONS: dict[str, dict[str, object]] = {
     "amie": {"estimate": "js", "asymmetric": True, "attention": False},
     "full": {"estimate": "js", "asymmetric": True, "attention": True},
 }
+ABLATION_BASE = replace(
+    SMALL,
+    generator=GeneratorConfig(hearing="mfcc", widths=(24, 40, 64)),
+    stages=(
+        Stage("lips", 400, 20, rollout=30),
+        Stage("mouth", 1500, 8, rollout=2),
+        Stage("full", 1500, 4, rollout=2, moments=2),
+    ),
+)
 PAPER_NAMES = {
     "baseline": "Baseline",
     "mine": "(a) + MINE",
@@ -194,19 +255,20 @@ def ablated(config: TrainConfig, row: str) -> TrainConfig:
         TalkfaceError: there is no such row.
     """
     if row not in ABLATIONS:
-        raise TalkfaceError(f"Ablation {row!r} is not known.", f"Use one of {', '.join(ABLATIONS)}.")
+        raise TalkfaceError(
+            f"Ablation {row!r} is not a row of Table 3: expected one of {', '.join(ABLATIONS)}.", "Check --rows."
+        )
     settings = dict(ABLATIONS[row])
     attention = bool(settings.pop("attention"))
     return replace(
         config,
         generator=replace(config.generator, attention=attention),
-        attention_schedule=attention,
-        **settings,
+        full=replace(config.full, attention_schedule=attention, **settings),
     )
 
 
 def scaled(config: TrainConfig, factor: float) -> TrainConfig:
-    """`config` with `factor` times the steps in each lesson, at least one.
+    """`config` with `factor` times the steps in each stage, at least one.
 
     Raises:
         TalkfaceError: the factor is not above 0.
@@ -214,11 +276,13 @@ def scaled(config: TrainConfig, factor: float) -> TrainConfig:
     if not factor > 0:
         raise TalkfaceError(f"--steps-scale {factor} is not above 0.", "Use 0.1 for a tenth of the steps.")
     stages = tuple(replace(stage, steps=max(round(stage.steps * factor), 1)) for stage in config.stages)
-    return replace(config, stages=stages)
+    l1_steps, warmup = (max(round(n * factor), 1) for n in (config.mouth.l1_steps, config.mouth.warmup_steps))
+    mouth = replace(config.mouth, l1_steps=l1_steps, warmup_steps=warmup)
+    return replace(config, stages=stages, mouth=mouth)
 
 
 def preset(name: str) -> TrainConfig:
-    """The configuration of a preset ("small", "paper", "tiny") or of an ablation row, which is taken off "small".
+    """The configuration of a preset ("small", "paper", "tiny") or of an ablation row.
 
     Raises:
         TalkfaceError: there is no such preset.
@@ -226,7 +290,7 @@ def preset(name: str) -> TrainConfig:
     if name in PRESETS:
         return PRESETS[name]
     if name in ABLATIONS:
-        return ablated(SMALL, name)
+        return ablated(ABLATION_BASE, name)
     raise TalkfaceError(
         f"--preset {name}: there is no such preset.", f"Use one of {', '.join([*PRESETS, *ABLATIONS])}."
     )

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor, distributed, nn
 
 from talkface.device import pick_device
 from talkface.errors import TalkfaceError
+from talkface.train.optimizing import Synchronise
 from talkface.train.presets import TrainConfig
 
 
@@ -21,15 +24,29 @@ class Processes:
     world: int
     device: torch.device
 
-    @property
-    def part(self) -> tuple[int, int]:
-        """Which share of a joint batch is this process's: (rank, world)."""
-        return self.rank, self.world
+    def share(self, batch: Any) -> Any:
+        """This process's rows of a joint batch, which is a NamedTuple of tensors, on its device."""
+        parts = (joint.chunk(self.world)[self.rank].to(self.device, non_blocking=True) for joint in batch)
+        return type(batch)(*parts)
 
-    def mine(self, joint: Tensor) -> Tensor:
-        """This process's rows of a joint batch."""
-        size = len(joint) // self.world
-        return joint[self.rank * size : (self.rank + 1) * size]
+    @property
+    def synchronise(self) -> Synchronise | None:
+        """What averages gradients over the processes; None for a single one."""
+        return self.average_gradients if self.world > 1 else None
+
+    def average_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Averages the gradients of parameters over the processes; a missing gradient counts as 0."""
+        learned = list(parameters)
+        for parameter in learned:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        flat = torch.cat([parameter.grad.flatten() for parameter in learned if parameter.grad is not None])
+        distributed.all_reduce(flat)
+        flat /= self.world
+        start = 0
+        for parameter in learned:
+            parameter.grad = flat[start : start + parameter.numel()].view_as(parameter).clone()
+            start += parameter.numel()
 
     def mean(self, terms: dict[str, Tensor]) -> dict[str, Tensor]:
         """Loss terms averaged over the processes, without gradient."""
@@ -61,14 +78,14 @@ def join(device: str, config: TrainConfig) -> Processes:
         device: auto, cpu, cuda or mps; of several CUDA devices each process takes its own.
 
     Raises:
-        TalkfaceError: no such device, or a batch that cannot be shared in pairs.
+        TalkfaceError: no such device, or a batch that cannot be shared equally.
     """
     rank, world = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     for stage in config.stages:
-        if stage.batch % (2 * world):
+        if stage.batch % world:
             raise TalkfaceError(
-                f"Batch {stage.batch} of lesson {stage.lesson!r} cannot be shared in pairs by {world} processes.",
-                f"Use --set {stage.lesson}.batch=N with an N that divides by {2 * world}.",
+                f"Batch {stage.batch} of stage {stage.name!r} cannot be shared equally by {world} processes.",
+                f"Use --set {stage.name}.batch=N with an N that divides by {world}.",
             )
     picked = pick_device(device)
     if picked.type == "cuda":

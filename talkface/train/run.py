@@ -1,7 +1,8 @@
-"""A training run: its data, its files, its clock. The arithmetic is in `learner`."""
+"""A training run: its data, its files, its clock. What a stage is made of is in `curriculum`."""
 
 from __future__ import annotations
 
+import copy
 import os
 import signal
 import threading
@@ -11,29 +12,37 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from talkface.data.augment import as_float
-from talkface.data.batches import ClipBatches, ahead
-from talkface.data.reader import open_dataset
-from talkface.data.visemes import VisemeBatches
+from talkface.config import SPLITS
+from talkface.data.reader import ClipDataset, open_dataset
 from talkface.errors import TalkfaceError
 from talkface.model.checkpoint import load_generator, save_network
 from talkface.train.checkpoint import newest_checkpoint, save_checkpoint
-from talkface.train.learner import Learner, NotFinite
+from talkface.train.curriculum import Curriculum, Networks, RunningStage
 from talkface.train.log import RunLog
+from talkface.train.optimizing import NotFinite
 from talkface.train.options import Diverged, StageProgress, Step, TrainOptions
 from talkface.train.presets import TrainConfig
 from talkface.train.processes import join
-from talkface.train.samples import sample_sheet
 
-EXPLODED = 1e4  # a loss beyond this is no longer a loss
+EXPLODED = 1e4  # a loss beyond this is taken for divergence
 ASK_STEPS = 10  # between two questions whether another process wants to stop
-RELATIVE_STEP_COST = {
-    "visemes": 1.0,
-    "sound": 4.0,
-    "lips": 150.0,
-    "full": 500.0,
-}  # of one frame or window; for the time left
+# Cost of a frame (a moment of sound) in each stage beside the others, for the time left.
+RELATIVE_STEP_COST = {"visemes": 1.0, "lips": 1.0, "mouth": 60.0, "estimator": 20.0, "full": 150.0}
+
+
+class _Steps(Dataset):
+    """The joint batch of each step of a stage, for a DataLoader."""
+
+    def __init__(self, batch: Callable[[int], Any], count: int) -> None:
+        self.batch, self.count = batch, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, step: int) -> Any:
+        return self.batch(step)
 
 
 class Run:
@@ -50,16 +59,19 @@ class Run:
         self.processes = join(options.device, config)
         self.leads, self.device = self.processes.rank == 0, self.processes.device
         self.step, self.stage_state, self.stopping, self.saved_step = 0, None, False, None
+        self.best: tuple[float, dict[str, Tensor]] | None = None
         datasets = [open_dataset(name, options.split) for name in options.data]
-        shape = config.generator
-        self.clips = ClipBatches(
-            datasets, shape.window, shape.audio_offsets, config.seed, options.workers, mirror=config.augment
+        self.networks = Networks.build(config, self.device)
+        validation = _validation_sets(options)
+        self.curriculum = Curriculum(
+            config, self.networks, datasets, validation, options.workers, self.device, self.processes.synchronise
         )
-        self.learner = Learner(config, self.processes)
         self.weights = options.out / "generator.safetensors"
         self._resume()
-        self.learner.join(options.compile)
+        if options.compile:
+            self.networks.generator.step = torch.compile(self.networks.generator.step)  # type: ignore[method-assign]
         self.log = RunLog(options.out, self.step) if self.leads else None
+        self.running: RunningStage | None = None
         self.saved = time.monotonic()
         self._restart_clock()
 
@@ -75,59 +87,67 @@ class Run:
         self.processes.leave()
 
     def stages_left(self) -> Iterator[StageProgress]:
-        """The stages that are not done, in order."""
+        """The stages that are not done, in order, each built when it begins."""
         begin = 0
         for stage in self.config.stages:
             if self.step < begin + stage.steps:
-                self.learner.begin(stage, self.stage_state if self.step > begin else None)
+                state = self.stage_state if self.step > begin else None
+                self.running = self.curriculum.build(stage, state is None)
+                if state is not None:
+                    self.running.trainer.load_state_dict(state)
+                else:
+                    self.best = None
                 yield StageProgress(stage, begin)
+                if self.step == begin + stage.steps:
+                    self._finish_stage()
             begin += stage.steps
 
     def batches(self, place: StageProgress) -> Iterator[Any]:
-        """The batches of a stage that are left, prepared ahead."""
-        stage, config = place.stage, self.config
-        if stage.lesson == "visemes":
-            speech = VisemeBatches(None, config.seed)
-            make: Callable[[int], Any] = lambda step: speech.batch(step, stage.batch)  # noqa: E731
-        elif stage.lesson == "sound":
-            make = lambda step: self.clips.sound(step, stage.batch)  # noqa: E731
-        else:
-            self._fill_memory()
-            make = lambda step: self.clips.frames(step, stage.batch, stage.rollout, self.processes.part)  # noqa: E731
+        """The joint batches of a stage that are left, prepared in the background."""
+        assert self.running is not None
+        first, count = self.step - place.begin, place.stage.steps
+        workers = self.options.workers if self.device.type != "mps" else 0
+        loader = DataLoader(
+            _Steps(self.running.batch, count),
+            batch_size=None,
+            sampler=range(first, count),  # type: ignore[arg-type]  # any iterable of indices serves
+            num_workers=min(workers, 1) if place.stage.name in ("visemes", "lips") else workers,
+            multiprocessing_context="fork" if workers and hasattr(os, "fork") else None,
+        )
         self._restart_clock()
-        return ahead(make, self.step, place.begin + stage.steps)
+        return iter(loader)
 
     def learn(self, place: StageProgress, batch: Any) -> dict[str, Tensor]:
         """One step of learning; the loss terms by name.
 
         Raises:
-            Diverged: a loss is no number.
+            Diverged: a loss is NaN or infinite.
         """
+        assert self.running is not None
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step + (self.processes.rank << 40))
         try:
-            return self.learner.learn(place, self.step, batch)
+            trainer, inside = self.running.trainer, self.step - place.begin
+            losses = trainer.step(inside, place.progress(self.step), self.processes.share(batch))
         except NotFinite as error:
             raise self._diverged(str(error)) from error
+        return self.processes.mean(losses)
 
     def after_step(
         self, place: StageProgress, losses: dict[str, Tensor], on_step: Callable[[Step], None] | None
     ) -> None:
-        """Averages, counts, checks, logs, saves."""
-        options, lesson = self.options, place.stage.lesson
-        self.learner.average.update(self.learner.networks.generator)
+        """Counts, checks, validates, logs, saves."""
         self.step += 1
-        due = self._checkpoint_due()
-        told = self.step % options.log_steps == 0
-        if told or due or self.device.type == "cpu":
+        due, logged = self._checkpoint_due(), self.step % self.options.log_steps == 0
+        inside = self.step - place.begin
+        if inside % self.options.validation_steps == 0 or inside == place.stage.steps:
+            self._validate(place)
+        if logged or due or self.device.type == "cpu":
             values = {name: value.item() for name, value in losses.items()}  # the GPU is waited for here
             self._check(values)
-            if told and self.leads:
+            if logged and self.leads:
                 self._report(place, values, on_step)
         if due:
             self.checkpoint()
-        if self.leads and self.step % options.sample_steps == 0 and lesson in ("lips", "full"):
-            batch = as_float(self.clips.frames(0, 4, 5))
-            sheet = sample_sheet(self.learner.average.network, batch, self.device, lesson == "lips")
-            self.log.picture("sample", sheet, self.step)
 
     def must_stop(self) -> bool:
         """Whether time is up or a signal asked for an end; one answer for all processes."""
@@ -145,28 +165,74 @@ class Run:
         self.saved = time.monotonic()
         if not self.leads or self.saved_step == self.step:
             return
-        if not self.learner.finite():
+        networks = (self.networks.generator, self.networks.statistics)
+        if not all(bool(torch.isfinite(p).all()) for network in networks for p in network.parameters()):
             raise self._diverged("a weight is not a number")
         out = self.options.out
-        state = self.learner.state_dict() | {"learned_from": self.options.learned_from}
+        state = {
+            "networks": self.networks.state_dict(),
+            "stage": self.running.trainer.state_dict() if self.running else None,
+            "best": self.best,
+            "learned_from": self.options.learned_from,
+        }
         save_checkpoint(out, self.step, state, self.config, self.options.keep)
         about = {"step": self.step, "of": self.config.total_steps, "data": list(self.options.data)}
-        save_network(self.learner.average.network, "generator", self.weights, about=about)
-        statistics = self.learner.networks.objective.statistics
-        save_network(statistics, "estimator", out / "estimator.safetensors", about=about)
+        generator, statistics = self._published()
+        save_network(generator, self.weights, about=about)
+        save_network(statistics, out / "estimator.safetensors", about=about)
         self.saved_step = self.step
+
+    def _published(self) -> tuple[torch.nn.Module, torch.nn.Module]:
+        """Generator and statistics network with what the running stage would leave."""
+        published = [self.networks.generator, self.networks.statistics]
+        if not self.running:
+            return published[0], published[1]
+        weights = self._averaged()
+        for index, network in enumerate(published):
+            part = self.running.network
+            names = [name for name, module in network.named_modules() if module is part]
+            if names:
+                published[index] = copy.deepcopy(network)
+                target = published[index].get_submodule(names[0]) if names[0] else published[index]
+                target.load_state_dict(weights)
+        return published[0], published[1]
+
+    def _averaged(self) -> dict[str, Tensor]:
+        """The stage's best validated weights, else its present average."""
+        assert self.running is not None
+        return self.best[1] if self.best else self.running.trainer.ema.network.state_dict()
+
+    def _finish_stage(self) -> None:
+        """The averaged weights, the best of them by validation, take the place of the last ones."""
+        assert self.running is not None
+        self.running.network.load_state_dict(self._averaged())
+        self.best = None
+
+    def _validate(self, place: StageProgress) -> None:
+        """Figures on unseen people into the log; the best average so far is kept."""
+        running = self.running
+        if running is None or running.validate is None or not self.leads:
+            return
+        network = running.trainer.ema.network
+        figures = running.validate(network)
+        score = running.score(figures)
+        if self.best is None or score < self.best[0]:
+            self.best = score, {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        assert self.log is not None
+        self.log.validation(place.stage.name, self.step, figures)
+        self._restart_clock()
 
     def _resume(self) -> None:
         found = newest_checkpoint(self.options.out, self.config, self.device)
         if found:
             self.step, state = found
             self._check_same_clips(state["learned_from"])
-            self.learner.load_state_dict(state)
-            self.stage_state = state["optimiser"]
+            self.networks.load_state_dict(state["networks"])
+            self.stage_state, self.best = state["stage"], state["best"]
         elif self.options.init:
             weights = load_generator(self.options.init).state_dict()
             try:
-                self.learner.start_from(weights)
+                self.networks.generator.load_state_dict(weights)
             except RuntimeError as error:
                 raise TalkfaceError(
                     f"--init {self.options.init} is a generator of another shape than the preset's.",
@@ -178,21 +244,6 @@ class Run:
             raise TalkfaceError(
                 f"{self.options.out} holds a run on {before}, not on {self.options.learned_from}.",
                 "Give another --out, or the same --data and --split as before.",
-            )
-
-    def _fill_memory(self) -> None:
-        """All pictures onto the device, where that is wanted and they fit into half of what is free."""
-        wanted, on_gpu = self.options.in_memory, self.device.type == "cuda"
-        if self.clips.pictures is not None or wanted == "no" or (wanted == "auto" and not on_gpu):
-            return
-        needed, free = self.clips.memory_needed(), _free_memory(self.device)
-        if needed <= free / 2:
-            self.clips.keep_in_memory(self.device)
-        elif wanted == "yes":
-            raise TalkfaceError(
-                f"--in-memory yes: the pictures take {needed / 2**30:.1f} GiB, half of the free memory is "
-                f"{free / 2**31:.1f} GiB.",
-                "Leave --in-memory out; the pictures are then decoded when they are needed.",
             )
 
     def _checkpoint_due(self) -> bool:
@@ -209,32 +260,35 @@ class Run:
         return Diverged(
             f"Training stopped at step {self.step}: {what}. The last good checkpoint is in {self.options.out}.",
             f"Go on from its weights with a smaller learning rate: --init {self.weights} --out ANOTHER_FOLDER "
-            "--set full.learning_rate=5e-5",
+            "--set mouth.learning_rate=1e-4",
         )
 
     def _report(self, place: StageProgress, values: dict[str, float], on_step: Callable[[Step], None] | None) -> None:
         now, stage = time.monotonic(), place.stage
-        seconds = (now - self.clock) / (self.step - self.clock_step)
-        told = Step(
-            lesson=stage.lesson,
+        seconds = (now - self.clock) / max(self.step - self.clock_step, 1)
+        frames = stage.batch * stage.rollout * stage.moments
+        step = Step(
+            stage=stage.name,
             step=self.step,
             total=self.config.total_steps,
             losses=values,
-            frames_per_second=stage.batch * stage.rollout / max(seconds, 1e-9),
+            frames_per_second=frames / max(seconds, 1e-9),
             seconds_left=self._seconds_left(place, seconds, now),
         )
         self._restart_clock()
-        self.log.line(told)
+        assert self.log is not None
+        self.log.line(step)
         if on_step:
-            on_step(told)
+            on_step(step)
 
     def _seconds_left(self, place: StageProgress, seconds: float, now: float) -> float:
-        """From the pace of this stage, and what frames of the later ones cost beside its own."""
+        """From the speed of this stage, and what frames of the later ones cost beside its own."""
         begin, left = 0, 0.0
-        here = RELATIVE_STEP_COST[place.stage.lesson] * place.stage.batch * place.stage.rollout
+        here = RELATIVE_STEP_COST[place.stage.name] * place.stage.batch * place.stage.rollout * place.stage.moments
         for stage in self.config.stages:
             steps = stage.steps - min(max(self.step - begin, 0), stage.steps)
-            left += steps * seconds * RELATIVE_STEP_COST[stage.lesson] * stage.batch * stage.rollout / here
+            cost = RELATIVE_STEP_COST[stage.name] * stage.batch * stage.rollout * stage.moments
+            left += steps * seconds * cost / here
             begin += stage.steps
         if self.options.minutes is None:
             return left
@@ -254,10 +308,14 @@ class Run:
         self.handlers = {}
 
 
-def _free_memory(device: torch.device) -> int:
-    """Bytes."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    if hasattr(os, "sysconf") and "SC_AVPHYS_PAGES" in os.sysconf_names:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return 0
+def _validation_sets(options: TrainOptions) -> list[ClipDataset]:
+    """The split "val" of the data sets that have one; those that the user names must have it."""
+    if options.validation is not None:
+        return [open_dataset(name, SPLITS[1]) for name in options.validation]
+    found = []
+    for name in options.data:
+        try:
+            found.append(open_dataset(name, SPLITS[1]))
+        except TalkfaceError:
+            continue
+    return found

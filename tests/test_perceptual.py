@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
-from talkface.train.perceptual import PerceptualFeatures
+from talkface.metrics.perceptual import PerceptualFeatures
 
 
 def test_features_are_those_of_the_layers_written_out():

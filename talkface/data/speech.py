@@ -1,0 +1,180 @@
+"""Speech features with the lips that go with them, for the stage "lips".
+
+Shapes: B sequences, T frames of a sequence, F features of a frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from talkface.data.clip import Clip
+from talkface.data.lip_points import mirrored_lips
+from talkface.data.reader import ClipDataset
+from talkface.data.sound_augment import augmented, resampled_lips
+from talkface.errors import TalkfaceError
+from talkface.model.hearing import features_at, speech_vectors
+from talkface.model.recogniser import SpeechEncoder
+
+BABBLE_CLIPS = 200  # recordings that babble noise is made of
+
+
+class LipBatch(NamedTuple):
+    """Sequences of speech features and lips; a shorter clip repeats its last frame, which does not count."""
+
+    features: Tensor
+    """(B, T, F)."""
+    lips: Tensor
+    """(B, T, 40, 2) px of the aligned face."""
+    photo_lips: Tensor
+    """(B, 40, 2) px: another moment of the same clip."""
+    counts: Tensor
+    """(B, T): 1 for frames that count."""
+
+
+@dataclass
+class SpeechClip:
+    """One clip: features and lips as recorded, then its distorted copies."""
+
+    person: str
+    name: str
+    features: list[np.ndarray]
+    """float16 (T, F) of each copy."""
+    lips: list[np.ndarray]
+    """float32 (T, 40, 2) of each copy."""
+
+
+def frame_times(clip: Clip, frames: int, speed: float = 1.0) -> np.ndarray:
+    """Where the middle of each frame lies in the clip's waveform, (frames,) seconds, the sound offset included."""
+    return (np.arange(frames) + 0.5) / clip.fps + (clip.av_offset + clip.sound_lead) / speed
+
+
+def clip_features(clip: Clip, encoder: SpeechEncoder | None) -> np.ndarray:
+    """What a generator hears of each frame: the recogniser's features (T, 768), or MFCC windows without an encoder.
+
+    Raises:
+        TalkfaceError: the recogniser is wanted, and the clip keeps no sound.
+    """
+    if encoder is None:
+        return clip.mfcc
+    if not clip.sound:
+        raise TalkfaceError(
+            f"Clip {clip.name} keeps no sound, which this generator needs.",
+            "Run `talkface preprocess` again: earlier versions kept MFCC alone.",
+        )
+    return features_at(speech_vectors(encoder, clip.waveform), frame_times(clip, len(clip)))
+
+
+def speech_clips(
+    datasets: Sequence[ClipDataset],
+    encoder: SpeechEncoder,
+    copies: int = 0,
+    seed: int = 0,
+    on_step: Callable[[int, int], None] | None = None,
+) -> list[SpeechClip]:
+    """The features of every clip that has sound.
+
+    Args:
+        datasets: opened data sets.
+        encoder: the frozen recogniser.
+        copies: distorted copies of each clip besides.
+        seed: of the distortions.
+        on_step: told clips done and clips in all.
+
+    Raises:
+        TalkfaceError: no clip keeps its sound, as in data sets that an earlier talkface wrote.
+    """
+    heard = [(d, i) for d, dataset in enumerate(datasets) for i, sound in enumerate(dataset.has_sound) if sound]
+    if not heard:
+        raise TalkfaceError(
+            "No training clip keeps its sound.", "Run `talkface preprocess` again: earlier versions kept MFCC alone."
+        )
+    random = np.random.default_rng((seed, 6))
+    chosen = random.permutation(len(heard))[:BABBLE_CLIPS] if copies else []
+    others = [datasets[heard[k][0]][heard[k][1]].waveform for k in chosen]
+    clips = []
+    for number, (d, i) in enumerate(heard):
+        clip = datasets[d][i]
+        person = f"{d}/{datasets[d].clip_speakers[i] or clip.name}"
+        features, lips = [_features(encoder, clip, clip.waveform)], [clip.lips.astype(np.float32)]
+        draws = np.random.default_rng((seed, 7, number))
+        for _ in range(copies):
+            sound, speed = augmented(clip.waveform, draws, others)
+            lips.append(resampled_lips(lips[0], speed))
+            features.append(_features(encoder, clip, sound, speed, len(lips[-1])))
+        clips.append(SpeechClip(person, clip.name, features, lips))
+        if on_step:
+            on_step(number + 1, len(heard))
+    return clips
+
+
+def mfcc_clips(datasets: Sequence[ClipDataset]) -> list[SpeechClip]:
+    """The MFCC windows of every clip with sound in place of a recogniser's features, float16 (T, 20, 13)."""
+    clips = []
+    for d, dataset in enumerate(datasets):
+        for i, (sound, old) in enumerate(zip(dataset.has_sound, dataset.keeps_no_sound, strict=True)):
+            if sound or old:
+                clip = dataset[i]
+                person = f"{d}/{dataset.clip_speakers[i] or clip.name}"
+                lips = clip.lips.astype(np.float32)
+                clips.append(SpeechClip(person, clip.name, [clip.mfcc.astype(np.float16)], [lips]))
+    if not clips:
+        raise TalkfaceError("No training clip has sound.", "Name a data set with sound in --data.")
+    return clips
+
+
+def _features(
+    encoder: SpeechEncoder, clip: Clip, sound: np.ndarray, speed: float = 1.0, frames: int | None = None
+) -> np.ndarray:
+    times = frame_times(clip, len(clip) if frames is None else frames, speed)
+    return features_at(speech_vectors(encoder, sound), times).astype(np.float16)
+
+
+class LipBatches:
+    """Draws sequences of speech by person, in proportion to the root of their frames.
+
+    Args:
+        clips: of `speech_clips`.
+        seed: of all draws.
+        distorted: share of the sequences that are taken from distorted copies.
+        landmark_noise: px, added to the photo's lip points.
+    """
+
+    def __init__(
+        self, clips: Sequence[SpeechClip], seed: int = 0, distorted: float = 0.7, landmark_noise: float = 1.0
+    ) -> None:
+        self.clips, self.seed, self.distorted, self.landmark_noise = clips, seed, distorted, landmark_noise
+        by_person: dict[str, list[SpeechClip]] = {}
+        for clip in clips:
+            by_person.setdefault(clip.person, []).append(clip)
+        self.people = list(by_person.values())
+        frames = np.array([sum(len(clip.lips[0]) for clip in clips) for clips in self.people], float)
+        self.weights = np.sqrt(frames) / np.sqrt(frames).sum()
+
+    def batch(self, step: int, size: int, length: int) -> LipBatch:
+        """`size` sequences of `length` frames for one training step."""
+        random = np.random.default_rng((self.seed, 8, step))
+        people = random.choice(len(self.people), size, p=self.weights)
+        rows = [self._sequence(self.people[person], length, random) for person in people]
+        return LipBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
+
+    def _sequence(self, clips: list[SpeechClip], length: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+        frames = np.array([len(clip.lips[0]) for clip in clips])
+        clip = clips[random.choice(len(clips), p=frames / frames.sum())]
+        copies = len(clip.lips) - 1
+        copy = int(random.integers(1, copies + 1)) if copies and random.random() < self.distorted else 0
+        features, lips = clip.features[copy], clip.lips[copy]
+        start = int(random.integers(max(len(lips) - length, 0) + 1))
+        numbers = (start + np.arange(length)).clip(max=len(lips) - 1)
+        photo = clip.lips[0][random.integers(len(clip.lips[0]))]
+        photo = photo + self.landmark_noise * random.standard_normal(photo.shape)
+        wanted = lips[numbers]
+        if random.random() < 0.5:
+            photo, wanted = mirrored_lips(photo), mirrored_lips(wanted)
+        counts = (start + np.arange(length) < len(lips)).astype(np.float32)
+        return features[numbers].astype(np.float32), wanted.astype(np.float32), photo.astype(np.float32), counts
