@@ -1,9 +1,11 @@
-"""Selection of the device that the networks run on, and the number of CPU cores."""
+"""Selection of the device that the networks run on, and the number of CPU cores and threads."""
 
 from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +18,25 @@ MIN_MPS_TORCH = (2, 13)  # earlier versions lack grid_sample(padding_mode="borde
 def cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def one_thread(wanted: bool = True) -> Iterator[None]:
+    """Let PyTorch use one CPU thread inside the block, and as many as before after it.
+
+    Our networks are too small to gain from several threads, and lose much where other processes want the cores.
+
+    Args:
+        wanted: False changes nothing.
+    """
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if wanted:
+            torch.set_num_threads(before)
 
 
 def pick_device(name: str = "auto") -> torch.device:

@@ -2,7 +2,7 @@
 
 photo      -> detected face -> aligned 256x256 face and its transform -> identity features, encoded once
 recording  -> speech recogniser's features at each video frame (or 20x13 windows of MFCC) -> lip points
-frames     -> (identity, lip points, previous frame, previous mask) -> next frame -> paste-back -> one ffmpeg pipe with audio
+frames     -> (identity, lip points, previous frame and mask) -> next frame -> paste-back -> one ffmpeg pipe with audio
 
 Frame k is shown at exactly k / fps seconds. The generator is trained at 25 frames per second. At another rate each
 frame still gets the audio around its own time, and the previous frame is the one 1 / fps before.
@@ -28,7 +28,7 @@ import torch
 
 from talkface._version import __version__
 from talkface.config import SIZE, SOUND_RATE
-from talkface.device import pick_device
+from talkface.device import one_thread, pick_device
 from talkface.errors import TalkfaceError
 from talkface.face.align import warp
 from talkface.face.paste import Paster
@@ -186,13 +186,22 @@ class _Scene:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield the video's frames, uint8 RGB (height, width, 3)."""
-        generated = self._generate()
+        generated = self._in_one_thread(self._generate())
         if self.options.crop:
             yield from (frame.face for frame in generated)
             return
         paster = Paster(self.photo, self.transform)
         for frame in generated:
             yield paster.paste_frame(frame)
+
+    def _in_one_thread(self, frames: Iterator[OutputFrame]) -> Iterator[OutputFrame]:
+        """The same frames; on a CPU PyTorch has one thread while one is generated, but not while the caller uses it."""
+        while True:
+            with one_thread(self.device.type == "cpu"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
 
     def _generate(self) -> Iterator[OutputFrame]:
         """Run the generator: one output per video frame, on the aligned face."""

@@ -14,8 +14,8 @@ import skimage.data
 import soundfile
 import torch
 
-from talkface.config import FPS, MFCC_COEFFS, STEPS_PER_SECOND
-from talkface.data.clip import Clip, encode_frame
+from talkface.config import FPS, MFCC_COEFFS, SOUND_RATE, STEPS_PER_SECOND
+from talkface.data.clip import Clip, encode_frame, encode_sound
 from talkface.data.shards import DATASET, FORMAT, INDEX, ShardWriter, read_lines, shard_indexes
 from talkface.files import write_lines
 from talkface.media.video import VideoWriter
@@ -177,8 +177,19 @@ class SyntheticClips:
         columns = picture[140:232, 124:132].astype(float).mean((1, 2))
         return float((columns < 60).sum()) / 2
 
-    def one(self, name="s1/a", speaker="s1", seed=0, frames=20, split="train"):
-        """A clip of a drawn face; its audio is loud where the mouth is open."""
+    def points68(self):
+        """float32 (68, 2), px: the outline of the face, the nose and the eyes; all other points stay at the mouth."""
+        points = np.tile(np.float32(self.mouth), (68, 1))
+        turn = np.pi * np.arange(17) / 16
+        points[:17] = np.stack([128 - 76 * np.cos(turn), 110 + 136 * np.sin(turn)], -1)  # jaw
+        points[17:27] = np.stack([np.linspace(65, 191, 10), np.full(10, 80.0)], -1)  # brows
+        points[27:31] = [(128, y) for y in (100, 117, 134, 144)]
+        points[31:36] = [(113.5, 155), (119.3, 158.8), (128, 159.1), (136.7, 158.8), (142.5, 155)]
+        points[[36, 39, 42, 45]] = [(77.4, 104), (108.6, 106), (147.4, 106), (178.6, 104)]
+        return points
+
+    def one(self, name="s1/a", speaker="s1", seed=0, frames=20, split="train", sound=True):
+        """A clip of a drawn face; its audio is loud where the mouth is open. Without `sound` it keeps none."""
         rng = np.random.default_rng(seed)
         turns = np.cumsum(rng.uniform(0.2, 0.9, frames))
         gaps = self.widest * (0.5 + 0.5 * np.sin(turns)) ** 1.5
@@ -189,6 +200,8 @@ class SyntheticClips:
         loudness = np.interp(steps, np.arange(frames) + 0.5, gaps / self.widest)
         pattern = np.random.default_rng(99).normal(size=MFCC_COEFFS)
         mfcc = loudness[:, None] * pattern + 0.02 * rng.normal(size=(len(steps), MFCC_COEFFS))
+        level = np.repeat(loudness, SOUND_RATE // STEPS_PER_SECOND)
+        waveform = (0.2 * level + 0.002) * np.random.default_rng(seed).standard_normal(len(level))
         return Clip(
             name=name,
             dataset="synthetic",
@@ -196,11 +209,12 @@ class SyntheticClips:
             speaker=speaker,
             source=f"{name}.mp4",
             lips=np.stack([self.lip_points(gap) for gap in gaps]),
-            points68=np.zeros((frames, 68, 2), np.float32),
+            points68=np.tile(self.points68(), (frames, 1, 1)),
             eyes=np.tile(np.float32([(93, 105), (163, 105)]), (frames, 1, 1)),
             transforms=np.tile(np.eye(2, 3), (frames, 1, 1)),
             mfcc_steps=mfcc.astype(np.float32),
             encoded=[encode_frame(self.draw(background, gap)) for gap in gaps],
+            sound=encode_sound(waveform.astype(np.float32)) if sound else b"",
         )
 
     def many(self, count=4, frames=20, split="train"):
@@ -261,17 +275,50 @@ def write_dataset():
 
 @pytest.fixture(scope="session")
 def mini_config():
-    """The smallest shape of the networks."""
+    """The smallest shape of the generator; it hears MFCC windows."""
     from talkface.model.generator import GeneratorConfig
 
-    return GeneratorConfig(
-        window=(80, 128, 96), widths=(8, 8, 8, 8), audio_width=8, audio_features=16, audio_context=1, audio_stride=1
-    )
+    return GeneratorConfig(hearing="mfcc", widths=(8, 8, 8), style=8, audio_width=8)
 
 
 @pytest.fixture(scope="session")
-def make_generator(mini_config):
-    """Makes a generator without zero weights: with its initial weights a generator returns the photo for any audio."""
+def loudness_encoder():
+    """In place of the speech recogniser: each vector is the mean loudness of its two columns of the spectrogram."""
+
+    class Loudness(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("positional_embedding", torch.zeros(1))
+
+        def forward(self, mel):
+            loudness = mel.exp().mean(1).unflatten(1, (-1, 2)).mean(2)
+            return loudness[:, :, None].expand(-1, -1, 384)
+
+    return Loudness()
+
+
+@pytest.fixture(scope="session")
+def mini_estimator():
+    """The smallest shape of the statistics network."""
+    from talkface.model.amie import EstimatorConfig
+
+    return EstimatorConfig(widths=(4, 8, 8, 8), features=8)
+
+
+@pytest.fixture(scope="session")
+def lip_direction():
+    """float32 (40, 2) px by which lips move for an opening of 1: three quarters of the gap are the lower lip's."""
+    from talkface.config import EYE_DISTANCE
+
+    direction = torch.zeros(40, 2)
+    direction[[*range(1, 10), *range(21, 30)], 1] = 0.75 * EYE_DISTANCE
+    direction[[*range(11, 20), *range(31, 40)], 1] = -0.25 * EYE_DISTANCE
+    return direction
+
+
+@pytest.fixture(scope="session")
+def make_generator(mini_config, lip_direction):
+    """Makes a generator without zero weights, whose lips can open."""
     from talkface.model.generator import Generator
 
     def make(config=mini_config, seed=0):
@@ -279,27 +326,40 @@ def make_generator(mini_config):
         net = Generator(config).eval().requires_grad_(False)
         for parameter in net.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter) / max(parameter[0].numel(), 1) ** 0.5)
-        net.picture_head.bias[12:] = 0
+        net.audio_encoder.direction.copy_(lip_direction)
         return net
 
     return make
 
 
 @pytest.fixture(scope="session")
-def mini_train_config(mini_config):
-    """A curriculum of three stages with three steps each."""
-    from talkface.train.presets import TINY, Stage
+def mini_train_config(mini_config, mini_estimator):
+    """A curriculum of three stages with three steps each; every part of the stage "mouth" gets one of its steps."""
+    from talkface.train.presets import TINY, LipsConfig, MouthConfig, Stage
 
-    stages = (Stage("sound", 3, 8), Stage("lips", 3, 4), Stage("full", 3, 4, rollout=2))
-    return replace(TINY, generator=mini_config, stages=stages, perceptual_weight=0.0)
+    stages = (
+        Stage("lips", 3, 4, rollout=6),
+        Stage("mouth", 3, 2, rollout=2),
+        Stage("full", 3, 2, rollout=2, moments=2),
+    )
+    return replace(
+        TINY,
+        generator=mini_config,
+        estimator=mini_estimator,
+        stages=stages,
+        lips=LipsConfig(copies=1),
+        mouth=MouthConfig(l1_steps=1, warmup_steps=1),
+    )
 
 
 @pytest.fixture(scope="session")
 def train_options():
-    """Makes the options of a training run on the CPU that logs every step."""
+    """Makes the options of a training run on the CPU that logs every step and has no processes besides."""
     from talkface.train import TrainOptions
 
     def make(data, out, /, **others):
-        return TrainOptions(**{"data": (str(data),), "out": out, "device": "cpu", "log_steps": 1} | others)
+        return TrainOptions(
+            **{"data": (str(data),), "out": out, "device": "cpu", "log_steps": 1, "workers": 0} | others
+        )
 
     return make

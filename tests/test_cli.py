@@ -306,6 +306,24 @@ def test_quality_limits_are_set_by_name(run, monkeypatch):
     assert (limits.max_yaw, limits.piece_frames, limits.min_frames, configs[0].shard) == (30.0, 5, 2, "2/3")
 
 
+@pytest.mark.parametrize("text, value", [("estimate", "estimate"), ("-0.04", -0.04)])
+def test_the_sound_offset_is_estimated_or_a_number_of_seconds(run, monkeypatch, text, value):
+    import talkface.preprocess
+
+    configs = []
+
+    def note(config, on_step):
+        configs.append(config)
+        raise TalkfaceError("Stop here.")
+
+    monkeypatch.setattr(talkface.preprocess, "preprocess", note)
+    run("preprocess", "--data", "lrw", "--source", ".", "--av-offset", text)
+    assert configs[0].av_offset == value
+    wrong = run("preprocess", "--data", "lrw", "--source", ".", "--av-offset", "40ms")
+    assert wrong.exit_code == 2
+    assert "--av-offset" in wrong.stderr
+
+
 @pytest.mark.parametrize(
     "line",
     [

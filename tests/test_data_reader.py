@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from talkface.data.clip import pack
+from talkface.data.clip import encode_sound, pack
 from talkface.data.reader import evenly_spaced, open_dataset
 from talkface.data.shards import DATASET, FORMAT, INDEX, ShardWriter, read_lines
 from talkface.errors import TalkfaceError
@@ -25,6 +25,31 @@ def test_reading_a_shard_gives_the_clips_that_were_written(tmp_path, clip_factor
         assert read.lips.dtype == np.float32
         assert read.transforms.dtype == np.float64
     assert pack(dataset.select([1])[0]) == pack(clips[1])
+
+
+def test_a_clip_is_read_without_its_pictures_with_sound_points_and_offset(tmp_path, clip_factory, write_dataset):
+    with_sound = clip_factory("s1/a", 4)
+    with_sound.sound, with_sound.sound_lead = encode_sound(np.linspace(-0.5, 0.5, 640, dtype=np.float32)), 0.2
+    write_dataset(tmp_path, [with_sound, clip_factory("s1/b", 3)])
+    write_lines(tmp_path / INDEX, [line | {"av_offset": 0.06} for line in read_lines(tmp_path / INDEX)])
+    dataset = open_dataset(tmp_path)
+    for i, length in enumerate((4, 3)):
+        whole, light = dataset[i], dataset.without_pictures(i)
+        assert light.encoded == [b""] * length
+        assert pack(light)[:-length] == pack(whole)[:-length]
+        assert light.av_offset == 0.06
+
+
+def test_a_shard_that_ends_inside_a_clip_is_a_clear_error_for_every_way_to_read_it(
+    tmp_path, clip_factory, write_dataset
+):
+    write_dataset(tmp_path, [clip_factory("s1/a", 4)])
+    shard = tmp_path / "shards/train-00000.tar"
+    shard.write_bytes(shard.read_bytes()[:2000])
+    dataset = open_dataset(tmp_path)
+    for read in (dataset.__getitem__, dataset.without_pictures, dataset.arrays, lambda i: dataset.frames(i, [0])):
+        with pytest.raises(TalkfaceError, match=r"train-00000\.tar ends at byte 2000, inside clip s1/a"):
+            read(0)
 
 
 def test_a_split_is_selected_and_the_error_of_an_empty_one_names_it(tmp_path, clip_factory, write_dataset):

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from talkface import device
-from talkface.device import cores, mps_works, pick_device
+from talkface.device import cores, mps_works, one_thread, pick_device
 from talkface.errors import TalkfaceError
 
 
@@ -88,3 +88,29 @@ def test_an_mps_with_wrong_results_does_not_work(monkeypatch):
 
 def test_there_is_at_least_one_core():
     assert cores() >= 1
+
+
+@pytest.fixture
+def three_threads():
+    """Three threads for PyTorch, whatever the machine has."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_pytorch_has_one_thread_inside_the_block_and_as_many_as_before_after_it(three_threads):
+    with one_thread():
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == 3
+
+
+def test_an_error_inside_the_block_restores_the_number_of_threads(three_threads):
+    with pytest.raises(ZeroDivisionError), one_thread():
+        _ = 1 / 0
+    assert torch.get_num_threads() == 3
+
+
+def test_the_number_of_threads_stays_where_one_is_not_wanted(three_threads):
+    with one_thread(wanted=False):
+        assert torch.get_num_threads() == 3

@@ -16,9 +16,10 @@ from talkface.cli import app
 from talkface.data.clip import Clip, encode_frame
 from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
-from talkface.evaluate import DatasetEval, PairEval, PairListEval, conditions, evaluate, run, score, videos
-from talkface.evaluate.conditions import identity_frame, mismatched_audio, tile_windows
+from talkface.evaluate import DatasetEval, PairEval, PairListEval, conditions, evaluate, mouths, run, score, videos
+from talkface.evaluate.conditions import identity_frame, mismatched_audio, tile
 from talkface.evaluate.examples import MAX_FRAMES, Recorder, distinct_names
+from talkface.evaluate.report import Report
 from talkface.evaluate.score import ClipScore, ClipSound, RowFrames, Scorer
 from talkface.face.landmarks import FROM_468_TO_68, LIPS
 from talkface.media.strips import GAP, LABEL_WIDTH, TIME_HEIGHT
@@ -26,10 +27,9 @@ from talkface.media.windows import mfcc_windows
 from talkface.metrics.lse import SyncNet
 from talkface.metrics.sync import energy_of_windows
 from talkface.model.amie import StatisticsNetwork
-from talkface.model.checkpoint import save_network
-from talkface.model.generator import Generator, GeneratorConfig
+from talkface.model.checkpoint import load_generator, save_network
+from talkface.model.paper import PaperConfig, PaperGenerator
 
-TINY = GeneratorConfig(window=(96, 144, 64), widths=(8, 8, 8, 8), audio_width=8, audio_features=8, audio_context=0)
 EYES = ((93.0, 105.0), (163.0, 105.0))  # 70 px apart
 
 
@@ -55,6 +55,11 @@ class PixelFinder:
         self.looked_at += len(frames)
         points = np.stack([face_points(float(f[0, 0, 0])) for f in frames])
         return points, np.where(frames[:, 0, 0, 1] == 255, 0.1, 0.9).astype(np.float32)
+
+
+def mean_colours(network, crops, area):
+    """Replaces VGG-16, which is slow: the mean colour of the mouth, (N, 3)."""
+    return (crops * area).sum((2, 3)) / area.sum((2, 3))
 
 
 def frame(opening, hidden=False, grey=90):
@@ -94,17 +99,18 @@ def drawing():
 def data(tmp_path, monkeypatch, write_dataset):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
     monkeypatch.setattr(score, "FaceFinder", PixelFinder)
+    monkeypatch.setattr(mouths, "mouth_features", mean_colours)
     clips = [a_clip(f"s{s}/{i}", f"s{s}", 10 * s + i, frames=10 + s) for s in (1, 2) for i in range(2)]
     write_dataset(tmp_path / "grid", clips)
     return tmp_path
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory, make_generator, mini_estimator):
     folder = tmp_path_factory.mktemp("weights")
-    torch.manual_seed(0)
-    save_network(Generator(TINY), "generator", folder / "generator.safetensors")
-    save_network(StatisticsNetwork(TINY), "estimator", folder / "estimator.safetensors")
+    save_network(make_generator(), folder / "generator.safetensors")
+    save_network(PaperGenerator(PaperConfig((4, 4, 4, 4, 4), 4)), folder / "paper.safetensors")
+    save_network(StatisticsNetwork(mini_estimator), folder / "estimator.safetensors")
     return folder
 
 
@@ -141,6 +147,28 @@ def test_a_real_frame_without_a_face_is_counted_and_left_out_of_landmark_metrics
     assert (found.lost, found.real_lost) == (0, 1)
     np.testing.assert_allclose(found.sums["lmd"], [0, 2], atol=1e-6)
     assert found.sums["psnr"][1] == 3
+
+
+def test_openings_and_closed_mouths_are_counted_over_the_frames_with_a_real_face():
+    real = [frame(1), frame(7), frame(7), frame(7, hidden=True)]  # 1 px is 1.4 % of the eye distance
+    found, _ = scored(real, [frame(0), frame(1), frame(14), frame(0)], metrics=("opening",))
+    np.testing.assert_allclose(found.sums["opening"], [3, 15 / 70, 1, 15 / 70, 2], rtol=1e-5)
+    lost, _ = scored(real[:3], [frame(14, hidden=True)] * 3, metrics=("opening",))
+    np.testing.assert_allclose(lost.sums["opening"], [3, 15 / 70, 1, 0, 3], rtol=1e-5)
+    report = Report("x", None, None, ("opening",), [found])
+    assert report.rows["row"]["mouth_open"] == pytest.approx(1)
+    assert (report.rows["row"]["closed"], report.rows["row"]["closed_real"]) == pytest.approx((2 / 3, 1 / 3))
+
+
+def test_picture_metrics_leave_out_the_frame_that_serves_as_the_photo():
+    real = [frame(0, grey=grey) for grey in (90, 100, 110)]
+    fake = [frame(0, grey=grey) for grey in (95, 100, 110)]
+    scorer = Scorer(("psnr", "psnr_lineage", "ssim"), PixelFinder())
+    [every] = scorer.score("clip", "", real, {"row": RowFrames(fake)})
+    [without] = scorer.score("clip", "", real, {"row": RowFrames(fake)}, photo=1)
+    assert [every.sums[name][1] for name in every.sums] == [3, 3, 3]
+    assert [without.sums[name][1] for name in without.sums] == [2, 2, 2]
+    assert every.sums["psnr"][0] - without.sums["psnr"][0] == pytest.approx(100)
 
 
 def test_the_scores_do_not_depend_on_the_blocks_of_frames():
@@ -195,11 +223,12 @@ def test_mismatched_audio_depends_on_the_seed():
 def test_the_rows_of_a_clip_have_the_photo_and_the_speech_of_their_condition(data, monkeypatch):
     heard = {}
 
-    def speak(generator, face, windows, device):
-        heard[generator] = windows
+    def animate(generator, face, features):
+        heard[generator] = features
         return iter([])
 
-    monkeypatch.setattr(conditions, "speak", speak)
+    monkeypatch.setattr(conditions, "animate", animate)
+    monkeypatch.setattr(conditions, "takes_mfcc", lambda generator: True)
     clips = open_dataset("grid", "test")
     made = conditions.Conditions(clips, {"model": "ours", "other": "theirs"})
     donor = clips[made.donors[0]]
@@ -209,13 +238,13 @@ def test_the_rows_of_a_clip_have_the_photo_and_the_speech_of_their_condition(dat
     np.testing.assert_array_equal(next(rows["still"].frames), clips[0].frame(0))
     assert [rows[name].static for name in rows] == [True, False, False]
     np.testing.assert_array_equal(heard["theirs"], clips[0].mfcc)
-    np.testing.assert_array_equal(heard["ours"], tile_windows(donor.mfcc, len(clips[0])))
+    np.testing.assert_array_equal(heard["ours"], tile(donor.mfcc, len(clips[0])))
 
 
 def test_mismatched_audio_is_cut_or_repeated_to_the_length_of_the_clip():
     windows = np.arange(3)[:, None, None] * np.ones((3, 20, 13))
-    assert tile_windows(windows, 7)[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
-    assert tile_windows(windows, 2)[:, 0, 0].tolist() == [0, 1]
+    assert tile(windows, 7)[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert tile(windows, 2)[:, 0, 0].tolist() == [0, 1]
 
 
 def test_the_identity_frame_is_the_first_the_most_closed_or_random_by_the_seed():
@@ -235,7 +264,7 @@ def test_the_energy_of_a_frame_is_that_of_its_own_forty_milliseconds():
     np.testing.assert_allclose(energy - energy[0], rise * (np.arange(10) == 5), atol=1e-4)
 
 
-def test_the_report_of_a_data_set_has_three_rows_and_that_of_the_paper(data, weights):
+def test_the_report_of_a_data_set_has_four_rows_and_that_of_the_paper(data, weights):
     steps = []
     found = evaluate(
         DatasetEval(
@@ -250,27 +279,28 @@ def test_the_report_of_a_data_set_has_three_rows_and_that_of_the_paper(data, wei
     said = json.loads((data / "out.json").read_text())
     assert list(said)[:8] == ["dataset", "split", "clips", "frames", "detector", "weights", "definitions", "rows"]
     assert (said["dataset"], said["split"], said["clips"], said["frames"]) == ("grid", "test", 4, 46)
-    assert list(said["rows"]) == ["still", "wrong_sound", "model", "paper"]
+    assert list(said["rows"]) == ["still", "wrong_sound", "model", "true_lips", "paper"]
     assert said["rows"]["paper"] == {"psnr_lineage": 31.01, "ssim": 0.97, "lmd": 0.78}
     for name, value in found.rows["model"].items():
         if name.endswith("_ci95"):
             continue
         low, high = found.rows["model"][f"{name}_ci95"]
-        assert np.isnan(value) or low - 1e-9 <= value <= high + 1e-9
+        assert np.isnan(value) or name.startswith("mouth_kid") or low - 1e-9 <= value <= high + 1e-9
     assert set(said["definitions"]) == {n for n in said["rows"]["model"] if not n.endswith("_ci95")}
     assert "46 frames of 4 clips" in said["definitions"]["lmd"]
+    assert "42 frames of 4 clips" in said["definitions"]["ssim"]  # without the photos
     assert "MediaPipe" in said["definitions"]["lmd"]
     assert said["rows"]["still"]["mouth_r"] is None
     assert said["rows"]["still"]["sync_offset"] is None
     assert "seconds by which the sound lags the picture" in said["definitions"]["sync_offset"]
     assert steps[-1] == (46, 46)
     assert found.table()[0][0] == ""
-    assert [row[0] for row in found.table()[1:]] == ["still", "wrong_sound", "model", "paper"]
+    assert [row[0] for row in found.table()[1:]] == ["still", "wrong_sound", "model", "true_lips", "paper"]
 
     lines = list(csv.DictReader((data / "out.csv").open(newline="")))
-    assert len(lines) == 4 * 3
+    assert len(lines) == 4 * 4
     model = [line for line in lines if line["row"] == "model"]
-    pooled = np.average([float(m["psnr"]) for m in model], weights=[int(m["frames"]) for m in model])
+    pooled = np.average([float(m["psnr"]) for m in model], weights=[int(m["frames"]) - 1 for m in model])
     assert pooled == pytest.approx(said["rows"]["model"]["psnr"], abs=1e-5)
 
 
@@ -279,7 +309,7 @@ def test_the_written_bytes_do_not_depend_on_the_number_of_workers(data, weights)
         evaluate(
             DatasetEval(
                 data="grid",
-                metrics=("psnr", "ssim", "lmd", "sync"),
+                metrics=("psnr", "ssim", "lmd", "opening", "mouth", "sync"),
                 weights=weights / "generator.safetensors",
                 workers=workers,
                 json=data / f"{workers}.json",
@@ -290,14 +320,15 @@ def test_the_written_bytes_do_not_depend_on_the_number_of_workers(data, weights)
     assert (data / "1.csv").read_bytes() == (data / "3.csv").read_bytes()
 
 
-def test_the_still_row_scores_the_identity_frame_against_every_real_one(data):
+def test_the_still_row_scores_the_photo_against_every_real_frame_but_that_of_the_photo(data):
     found = evaluate(DatasetEval(data="grid", metrics=("psnr",), rows=("still",)))
     assert found.weights is None
     clip = a_clip("s1/0", "s1", 10, frames=11)
     first, *rest = clip.frames()
     errors = [np.mean((f.astype(float) - first) ** 2) for f in rest]
-    expected = (100 + sum(10 * np.log10(255**2 / e) for e in errors)) / 11
+    expected = np.mean([10 * np.log10(255**2 / e) for e in errors])
     [total, count] = next(s.sums["psnr"] for s in found.scores if s.clip == "s1/0")
+    assert count == 10
     assert total / count == pytest.approx(expected)
 
 
@@ -306,8 +337,8 @@ def test_limit_takes_clips_that_are_evenly_spaced_over_the_split(data):
     assert [one.clip for one in found.scores] == ["s1/0", "s2/1"]
 
 
-def test_lmd_alone_works_with_the_defaults_and_a_note_names_the_data_set(data, weights, monkeypatch):
-    monkeypatch.setattr(conditions, "load_generator", lambda path, device: Generator(TINY).eval())
+def test_lmd_alone_works_with_the_defaults_and_a_note_names_the_data_set(data, make_generator, monkeypatch):
+    monkeypatch.setattr(conditions, "load_generator", lambda path, device: make_generator())
     monkeypatch.setattr(conditions, "weights_hash", lambda path: "0" * 64)
     notes = []
     found = evaluate(DatasetEval(metrics=("lmd",)), on_note=notes.append)
@@ -320,9 +351,29 @@ def test_one_clip_has_no_mismatched_audio_and_the_report_has_a_note(data, weight
     found = evaluate(
         DatasetEval(data="grid", metrics=("psnr",), limit=1, weights=weights / "generator.safetensors", workers=1)
     )
-    assert list(found.rows) == ["still", "model", "paper"]
+    assert list(found.rows) == ["still", "model", "true_lips", "paper"]
     assert "wrong_sound" in found.notes[0]
     assert found.as_json()["rows"]["model"]["psnr_ci95"] == [None, None]
+
+
+def test_the_papers_generator_has_no_row_of_true_lips_and_the_report_has_a_note(data, weights):
+    paper = {"data": "grid", "metrics": ("psnr",), "limit": 2, "weights": weights / "paper.safetensors", "workers": 1}
+    found = evaluate(DatasetEval(**paper))
+    assert list(found.rows) == ["still", "wrong_sound", "model", "paper"]
+    assert found.notes == ["The row true_lips is left out: the paper's generator takes no lips."]
+    with pytest.raises(TalkfaceError, match="--rows true_lips leaves no row: the paper's generator takes no lips"):
+        evaluate(DatasetEval(**paper, rows=("true_lips",)))
+
+
+def test_the_row_true_lips_gets_the_real_lips_where_the_photo_has_its_head(data, weights, monkeypatch):
+    clips, given = open_dataset("grid", "test"), {}
+    clip = clips[0]
+    clip.points68[:, 31:36] = np.arange(len(clip))[:, None, None] * np.float32((1, 2))  # the head moves
+    monkeypatch.setattr(conditions, "generate_frames", lambda generator, face, lips: given.update(lips=lips) or [])
+    model = load_generator(weights / "generator.safetensors")
+    rows = conditions.Conditions(clips, {"model": model}).rows(0, clip, ("true_lips",))
+    assert list(rows["true_lips"].frames) == []
+    np.testing.assert_allclose(given["lips"][5], clip.lips[5] - (5, 10), atol=1e-4)
 
 
 def test_mismatched_audio_alone_is_an_error_with_one_clip(data):
@@ -394,6 +445,7 @@ def test_syncnet_adds_lse_to_the_default_metrics_of_videos(kind, inputs):
 
 def test_a_column_stands_for_its_metric():
     assert DatasetEval(metrics=("sync_offset", "lmd_iod")).wanted == ("lmd", "sync")
+    assert DatasetEval(metrics=("teeth", "closed_real")).wanted == ("opening", "mouth")
 
 
 def test_figures_of_a_data_set_are_drawn(data, weights):
@@ -410,7 +462,7 @@ def test_figures_of_a_data_set_are_drawn(data, weights):
     kinds |= {f"{kind}-s{n}_{n - 1}.png" for kind in ("strip", "mouth", "ablation") for n in (1, 2)}
     assert names == kinds
     strip = cv2.imread(str(data / "pictures" / "strip-s1_0.png"))
-    assert strip.shape[0] > 3 * 256  # real, model, wrong sound
+    assert strip.shape[0] == TIME_HEIGHT + 4 * (256 + GAP)  # real, model, mismatched audio, true lips
     ablation = cv2.imread(str(data / "pictures" / "ablation-s1_0.png"))
     assert ablation.shape[0] == TIME_HEIGHT + 4 * (256 + GAP)  # real, model, both generators
     first = np.array(next(a_clip("s1/0", "s1", 10, frames=11).frames()))
@@ -426,7 +478,7 @@ def test_figures_of_a_data_set_show_the_model_whichever_rows_are_scored(data, we
     assert list(found.rows) == ["still", "paper"]
     assert found.lost == {"real": 0, "still": 0}
     strip = cv2.imread(str(pictures / "strip-s1_0.png"))
-    assert strip.shape[0] == TIME_HEIGHT + 3 * (256 + GAP)  # real, model, mismatched audio
+    assert strip.shape[0] == TIME_HEIGHT + 4 * (256 + GAP)  # real, model, mismatched audio, true lips
 
 
 def test_files_of_one_name_are_distinguished_by_their_folders_and_then_by_a_number():

@@ -5,12 +5,13 @@ import cv2
 import numpy as np
 import pytest
 
-from talkface.config import ALIGNED_LIPS, ALIGNED_STABLE, EYE_CENTRE
+from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE, ALIGNED_STABLE, EYE_CENTRE
 from talkface.errors import TalkfaceError
 from talkface.face import select
 from talkface.face.align import apply
 from talkface.face.find import Face
-from talkface.face.landmarks import EYES, STABLE
+from talkface.face.landmarks import EYES, STABLE, nose_base
+from talkface.face.outline import OVAL
 from talkface.face.select import select_face, upright
 
 ASTRONAUT = Path(__file__).parent.parent / "examples" / "astronaut.jpg"
@@ -74,6 +75,31 @@ def test_the_lips_are_in_pixels_of_the_aligned_face(seen):
     seen.clear()
     lips = select_face(PHOTO, "drawing.jpg", box=(100, 100, 200, 200)).lips
     assert np.array_equal(lips, np.array(ALIGNED_LIPS, np.float32))
+
+
+def test_the_base_of_the_nose_is_in_pixels_of_the_aligned_face(seen):
+    seen += [face_at(200, 0.5)]
+    choice = select_face(PHOTO, "photo.jpg")
+    assert choice.nose.dtype == np.float32
+    np.testing.assert_allclose(choice.nose, (nose_base(seen[0].points) - (200, 0)) / 0.5, atol=1e-3)
+    seen.clear()
+    nose = select_face(PHOTO, "drawing.jpg", box=(100, 100, 200, 200)).nose
+    assert np.array_equal(nose, np.array(ALIGNED_NOSE, np.float32))
+
+
+def test_lips_may_reach_as_far_as_the_outline_of_the_face_and_anywhere_where_there_is_none(seen):
+    face = face_at(200, 0.5)
+    turn = 2 * np.pi * np.arange(len(OVAL)) / len(OVAL)
+    outline = np.array([128, 140]) + 80 * np.stack([np.sin(turn), -np.cos(turn)], 1)  # px of the aligned face
+    face.points[list(OVAL)] = outline * 0.5 + (200, 0)
+    seen += [face]
+    reach = select_face(PHOTO, "photo.jpg").reach
+    y, x = np.mgrid[:256, :256]
+    inside = 80 - np.hypot(x - 128, y - 140)
+    assert reach[inside < -1].max() == 0
+    assert reach[inside > 13].min() == 1
+    seen.clear()
+    assert select_face(PHOTO, "drawing.jpg", box=(100, 100, 200, 200)).reach is None
 
 
 @pytest.mark.parametrize("number", [0, -1, 3])

@@ -15,7 +15,7 @@ from talkface.media import decode
 from talkface.media.audio import SILENT_LEVEL, load_speech, load_waveform, mfcc_of, speech_energy
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.timing import exact_rate, frame_count
-from talkface.media.windows import SILENCE, iterate_windows, mfcc_windows
+from talkface.media.windows import SILENCE
 
 
 def voice(seconds: float, rate: int = 5000, pitch: float = 120.0, seed: int = 0) -> np.ndarray:
@@ -368,48 +368,6 @@ def test_loud_ultrasound_in_one_channel_does_not_replace_the_mix(tmp_path):
     speech = load_speech(path)
     assert speech.level_db > SILENT_LEVEL
     assert speech.notes == ()
-
-
-@pytest.mark.parametrize("fps", [25, Fraction(30_000, 1001), 30, 12.5, 50, 60])
-@pytest.mark.parametrize("offset", [0.0, 0.04, -0.1])
-def test_a_window_is_centred_on_the_middle_of_its_frame(fps, offset):
-    mfcc = np.arange(500, dtype=np.float32)[:, None] * np.ones(13, np.float32)
-    windows = mfcc_windows(mfcc, 100, fps, offset)
-    middle = 100 * ((np.arange(100) + 0.5) / float(fps) + offset)
-    whole = (middle > 10) & (middle < 489)
-    assert windows.shape == (100, 20, 13)
-    assert np.abs(windows[whole, 10, 0] - middle[whole]).max() <= 0.5 + 1e-4
-    np.testing.assert_array_equal(np.diff(windows[whole], axis=1), 1)
-
-
-def test_windows_before_and_after_the_recording_are_silence():
-    windows = mfcc_windows(np.ones((8, 13), np.float32), 10)
-    np.testing.assert_array_equal(windows[0, :8], np.tile(SILENCE, (8, 1)))  # frame 0 is centred on step 2
-    np.testing.assert_array_equal(windows[0, 8:16], 1)
-    np.testing.assert_array_equal(windows[9], np.tile(SILENCE, (20, 1)))
-
-
-def test_windows_computed_in_batches_are_the_same():
-    mfcc = np.random.default_rng(0).normal(size=(300, 13)).astype(np.float32)
-    pieces = np.stack(list(iterate_windows(mfcc, 77, 29.97, batch=10)))
-    np.testing.assert_array_equal(pieces[:, 0], mfcc_windows(mfcc, 77, 29.97))
-
-
-@pytest.mark.parametrize("fps", [25, 50, 12.5])
-def test_context_is_a_twenty_fifth_of_a_second_apart_at_any_frame_rate(fps):
-    mfcc = np.arange(400, dtype=np.float32)[:, None] * np.ones(13, np.float32)
-    stacks = np.stack(list(iterate_windows(mfcc, 20, fps, offsets=range(-2, 3))))
-    assert stacks.shape == (20, 5, 20, 13)
-    np.testing.assert_array_equal(stacks[:, 2], mfcc_windows(mfcc, 20, fps))
-    np.testing.assert_array_equal(np.diff(stacks[10:-4, :, :, 0], axis=1), 4)  # steps of 10 ms
-
-
-def test_context_repeats_the_windows_of_the_first_and_the_last_frame():
-    mfcc = np.random.default_rng(0).normal(size=(300, 13)).astype(np.float32)
-    offsets = range(-8, 9, 2)
-    stacks = np.stack(list(iterate_windows(mfcc, 30, 25, offsets, batch=7)))
-    frames = np.clip(np.arange(30)[:, None] + np.array(offsets), 0, 29)
-    np.testing.assert_array_equal(stacks, mfcc_windows(mfcc, 30)[frames])
 
 
 def test_the_frame_count_covers_the_duration_and_no_more():

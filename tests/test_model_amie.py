@@ -7,7 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from talkface.model.amie import ESTIMATES, StatisticsNetwork, dv_mutual_information, js_mutual_information
+from talkface.model.amie import (
+    ESTIMATES,
+    EstimatorConfig,
+    StatisticsNetwork,
+    dv_mutual_information,
+    js_mutual_information,
+    other_moments,
+)
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -69,11 +76,11 @@ def test_donsker_varadhan_with_the_best_critic_is_the_information(rho):
     assert found == pytest.approx(-0.5 * math.log(1 - rho**2), abs=0.01)
 
 
-def test_mutual_information_of_an_untrained_estimator_is_minus_two_ln_two(mini_config):
-    network = StatisticsNetwork(mini_config).eval()
+def test_mutual_information_of_an_untrained_estimator_is_minus_two_ln_two(mini_estimator):
+    network = StatisticsNetwork(mini_estimator).eval()
     nn.init.zeros_(network.classifier[-1].weight)
     nn.init.zeros_(network.classifier[-1].bias)
-    scores = network.joint_and_marginal(torch.rand(4, 3, 96, 96), torch.randn(4, 3, 20, 13), torch.tensor([1, 0, 3, 2]))
+    scores = network.joint_and_marginal(torch.rand(4, 3, 64, 88), torch.randn(4, 20, 13), torch.tensor([1, 0, 3, 2]))
     assert js_mutual_information(*scores).item() == pytest.approx(-2 * math.log(2), abs=1e-6)
     assert dv_mutual_information(*scores).item() == pytest.approx(0, abs=1e-6)
 
@@ -95,11 +102,36 @@ def test_the_estimates_hold_for_scores_of_any_size():
     assert js_mutual_information(*reversed(scores)).item() == -2000
 
 
-def test_joint_and_marginal_scores_are_those_of_the_pairs_one_by_one(mini_config):
-    network = StatisticsNetwork(mini_config).eval()
-    frames, windows, partner = torch.rand(4, 3, 96, 96), torch.randn(4, 3, 20, 13), torch.tensor([2, 3, 0, 1])
+def test_joint_and_marginal_scores_are_those_of_the_pairs_one_by_one(mini_estimator):
+    network = StatisticsNetwork(mini_estimator).eval()
+    frames, windows, partner = torch.rand(4, 3, 64, 88), torch.randn(4, 20, 13), torch.tensor([2, 3, 0, 1])
     joint, marginal = network.joint_and_marginal(frames, windows, partner)
     for i in range(4):
         assert joint[i].item() == pytest.approx(network(frames[i : i + 1], windows[i : i + 1]).item(), abs=1e-6)
         other = windows[partner[i]][None]
         assert marginal[i].item() == pytest.approx(network(frames[i : i + 1], other).item(), abs=1e-6)
+
+
+def test_frame_and_sound_both_change_the_score(mini_estimator):
+    network = StatisticsNetwork(mini_estimator).eval()
+    frame, windows = torch.rand(1, 3, 64, 88), torch.randn(1, 20, 13)
+    base = network(frame, windows)
+    assert network(1 - frame, windows) != base
+    assert network(frame, windows + 1) != base
+
+
+def test_the_network_takes_whole_faces_as_well_as_crops():
+    config = EstimatorConfig(256, 256, (4, 4, 4, 4, 4, 4), features=8)
+    assert StatisticsNetwork(config).eval()(torch.rand(2, 3, 256, 256), torch.randn(2, 20, 13)).shape == (2,)
+
+
+@pytest.mark.parametrize("clips,moments,frames", [(1, 2, 1), (3, 4, 1), (2, 3, 5)])
+def test_marginal_pairs_join_moments_of_one_clip_only(clips, moments, frames):
+    partner = other_moments(clips, moments, frames).numpy()
+    row = np.arange(clips * moments * frames)
+    clip, moment, frame = np.unravel_index(row, (clips, moments, frames))
+    others = np.unravel_index(partner, (clips, moments, frames))
+    assert np.array_equal(others[0], clip)
+    assert (others[1] != moment).all()
+    assert np.array_equal(others[2], frame)
+    assert sorted(partner) == row.tolist()  # each sound is used once

@@ -1,4 +1,4 @@
-"""The generator: its size, its window, its warp, and what its inputs change."""
+"""The generator: its size, its geometry, and what its inputs change."""
 
 from dataclasses import replace
 
@@ -6,172 +6,192 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from talkface.config import ALIGNED_LIPS
+from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE
 from talkface.errors import TalkfaceError
-from talkface.model.generator import Frame, Generator, GeneratorConfig, warp
-from talkface.train.losses import flow_at_lips_loss
+from talkface.model.decoder import COPY_REACH
+from talkface.model.encoders import PLANES
+from talkface.model.generator import HEIGHT, MOUTH_BELOW_NOSE, WIDTH, Frame, Generator, GeneratorConfig
+from talkface.model.lipwarp import warp
 
-LIPS = torch.tensor(ALIGNED_LIPS)
-
-
-def one_step(net, photo, windows, previous=None, mask=None, lips=LIPS):
-    identity = net.encode_identity(photo, lips.expand(len(photo), -1, -1))
-    previous = photo if previous is None else previous
-    mask = net.first_mask(len(photo)) if mask is None else mask
-    return net.step(identity, net.encode_audio(windows), previous, mask)
-
-
-def maps(net, photo, rate):
-    """Identity features at an attention rate."""
-    return net.encode_identity(photo, LIPS.expand(len(photo), -1, -1), rate).maps
+pytestmark = pytest.mark.usefixtures("one_thread")
+CORNER = torch.tensor([84.0, 158.0])  # of the crop in the aligned face
+LIPS = torch.tensor(ALIGNED_LIPS)[None] - CORNER
+NOSE = torch.tensor(ALIGNED_NOSE)[None] - CORNER
 
 
 @pytest.fixture(scope="module")
 def photo():
-    return torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    return torch.rand(2, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.fixture(scope="module")
-def windows():
-    return torch.randn(2, 3, 20, 13, generator=torch.Generator().manual_seed(2))
+def opened(lip_direction):
+    """Lips that are open, (2, 40, 2)."""
+    return (LIPS + 0.15 * lip_direction).expand(2, -1, -1)
+
+
+def encoded(net, photo, rate=1.0):
+    return net.encode_identity(photo, LIPS.expand(len(photo), -1, -1), NOSE.expand(len(photo), -1), rate)
+
+
+def one_step(net, photo, lips, previous=None, mask=None, rate=1.0, shift=None):
+    identity = encoded(net, photo, rate)
+    previous = photo if previous is None else previous
+    mask = net.first_mask(identity) if mask is None else mask
+    return net.step(identity, net.conditions(identity, lips, shift), previous, mask)
+
+
+def a_frame(colour, mask, flow):
+    """A frame with these parts; paint, weights and copies do not matter to `compose`."""
+    return Frame(colour, mask, flow, colour, colour, torch.cat([flow, flow], 1))
 
 
 def test_the_bundled_shape_is_small_enough_for_a_cpu():
     net = Generator(GeneratorConfig()).eval()
-    assert sum(p.numel() for p in net.parameters()) <= 16e6
-    photo = torch.rand(1, 3, 144, 144)
-    identity = net.encode_identity(photo, LIPS[None])
+    assert sum(p.numel() for p in net.parameters()) <= 1.5e6
+    photo = torch.rand(1, 3, HEIGHT, WIDTH)
+    identity = encoded(net, photo)
     with FlopCounterMode(display=False) as counted, torch.no_grad():
-        frame = net.step(identity, net.encode_audio(torch.randn(1, 9, 20, 13)), photo, net.first_mask(1))
-        net.compose(photo, frame)
-    assert counted.get_total_flops() <= 4e9
+        conditions = net.conditions(identity, LIPS)
+        net.compose(identity, net.step(identity, conditions, photo, net.first_mask(identity)))
+    assert counted.get_total_flops() <= 0.5e9
 
 
-@pytest.mark.parametrize("head", ["warp", "colour"])
-def test_a_frame_has_colour_mask_and_flow_on_the_window(photo, windows, head, mini_config, make_generator):
-    frame = one_step(make_generator(replace(mini_config, head=head)), photo, windows)
-    assert frame.colour.shape == (2, 3, 96, 96)
-    assert frame.mask.shape == (2, 1, 96, 96)
-    assert frame.flow.shape == (2, 2, 96, 96)
-    for part in (frame.colour, frame.mask):
+def test_a_frame_has_all_its_parts_on_the_crop(photo, opened, make_generator):
+    frame = one_step(make_generator(), photo, opened)
+    channels = {"colour": 3, "mask": 1, "flow": 2, "paint": 3, "weights": 3, "copy_flow": 4}
+    for name, part in frame._asdict().items():
+        assert part.shape == (2, channels[name], HEIGHT, WIDTH), name
+    for part in (frame.colour, frame.mask, frame.paint, frame.weights):
         assert part.min() >= 0
         assert part.max() <= 1
-    assert frame.mask.std() > 0.01  # predicted, in both heads
-    assert (frame.flow.abs().max() > 0) == (head == "warp")
+    assert torch.allclose(frame.weights.sum(1), torch.ones(2, HEIGHT, WIDTH), atol=1e-5)
+    assert frame.mask.max() == 1
+    assert frame.flow.abs().max() > 1
 
 
-@pytest.mark.parametrize("head", ["warp", "colour"])
-def test_mask_and_flow_are_nothing_at_the_windows_rim(photo, windows, head, mini_config, make_generator):
-    frame = one_step(make_generator(replace(mini_config, head=head)), photo, windows)
-    for part, middle in ((frame.mask, 1.0), (frame.flow, frame.flow.abs().max() or 1.0)):
-        for edge in (part[..., 0, :], part[..., -1, :], part[..., :, 0], part[..., :, -1]):
-            assert edge.abs().max() < 0.005 * middle
-
-
-def test_an_untrained_generator_shows_nearly_the_photo_where_no_lips_are_heard(photo, mini_config):
-    """It paints grey where the mouth is open, and hardly anywhere else."""
+def test_an_untrained_generator_shows_the_photo_where_the_lips_stay(photo, mini_config):
+    """Outside the mouth: between the photo's own lips it paints grey."""
     net = Generator(mini_config).eval().requires_grad_(False)
-    identity = net.encode_identity(photo, LIPS.expand(2, -1, -1))
-    frame = net.step(identity, net.encode_lips(torch.zeros(2, 40, 2)), photo, net.first_mask(2))
+    frame = one_step(net, photo, LIPS.expand(2, -1, -1))
     assert frame.flow.abs().max() == 0
-    mouth = net.lip_warp(identity.points, torch.zeros(2, 40, 2))[1]
-    change = (net.compose(photo, frame) - photo).abs()
-    assert (change * (1 - mouth) ** 2).max() < 0.06
+    change = (net.compose(encoded(net, photo), frame) - photo).abs()
+    assert (change * (frame.mask == 0)).max() < 1e-5
 
 
-def test_the_lips_go_where_the_sound_wants_them_before_anything_is_learned(photo, windows, mini_config):
-    """An untrained decoder adds nothing: the flow at each wanted lip point leads back to the photo's."""
-    net = Generator(replace(mini_config, window=(64, 120, 128))).eval().requires_grad_(False)
-    photo = torch.rand(1, 3, 128, 128)
-    lips = torch.zeros(1, 40, 2)
-    lips[:, [21, 22, 23, 24, 25, 26, 27, 28, 29, *range(1, 10)], 1] = 0.5  # the lower lip, 4 px down
-    identity = net.encode_identity(photo, LIPS[None])
-    flow = net.step(identity, net.encode_lips(lips), photo, net.first_mask(1)).flow
-    wanted = LIPS[None] + 8 * lips
-    error = flow_at_lips_loss(flow, LIPS[None], wanted, net.config.window)
-    assert error < 0.15 * flow_at_lips_loss(torch.zeros_like(flow), LIPS[None], wanted, net.config.window)
+def test_lips_are_carried_to_where_they_are_wanted(make_generator, opened):
+    """A photo with a bright dot on a point of the outer lip: the frame has its dot at the wanted point."""
+    net, dot = make_generator(), 5  # the middle of the lower lip
+    y, x = torch.meshgrid(torch.arange(HEIGHT), torch.arange(WIDTH), indexing="ij")
+    photo = torch.exp(-((x - LIPS[0, dot, 0]) ** 2 + (y - LIPS[0, dot, 1]) ** 2) / 8).expand(1, 3, -1, -1)
+    frame = one_step(net, photo, opened[:1])
+    carried = warp(photo, frame.flow)[0, 0]
+    row, column = divmod(int(carried.argmax()), WIDTH)
+    assert abs(opened[0, dot, 1] - LIPS[0, dot, 1]) > 5
+    assert (column, row) == pytest.approx(opened[0, dot].tolist(), abs=1.5)
 
 
-def test_a_constant_flow_shifts_the_photo(mini_config):
-    """Backward flow: the frame at p shows the photo at p + flow(p)."""
-    photo, net = torch.rand(1, 3, 32, 32), Generator(mini_config)
-    line = (torch.arange(32) + 0.5) / 16 - 1
-    grid = torch.stack(torch.meshgrid(line, line, indexing="xy"), -1)[None]
-    for dx, dy in ((3, 0), (0, 5), (-2, 4)):
-        flow = torch.tensor([dx, dy]).float().reshape(1, 2, 1, 1).expand(1, 2, 32, 32)
-        shifted = warp(photo, flow, grid)
-        expected = torch.roll(photo, (-dy, -dx), (2, 3))
-        assert torch.allclose(shifted[..., 6:-6, 6:-6], expected[..., 6:-6, 6:-6], atol=1e-5)
-    still = torch.zeros(1, 2, 96, 96)
-    big = torch.rand(1, 3, 96, 96)
-    assert torch.allclose(warp(big, still, net.grid), big, atol=1e-5)
-
-
-def test_a_flow_of_half_a_pixel_mixes_two_neighbours(mini_config):
-    photo = torch.rand(1, 3, 96, 96)
-    half = torch.zeros(1, 2, 96, 96)
-    half[:, 0] = 0.5
-    shifted = warp(photo, half, Generator(mini_config).grid)
-    expected = (photo[..., :-1] + photo[..., 1:]) / 2
-    assert torch.allclose(shifted[..., :-1], expected, atol=1e-5)
-
-
-def test_a_frame_is_colour_where_the_mask_is_one_and_warped_photo_where_it_is_zero(photo, mini_config):
-    net, colour, flow = Generator(mini_config), torch.rand(2, 3, 96, 96), torch.randn(2, 2, 96, 96)
-    ones = torch.ones(2, 1, 96, 96)
-    assert torch.equal(net.compose(photo, Frame(colour, ones, flow)), colour)
-    bare = net.compose(photo, Frame(colour, 0 * ones, flow))
-    assert torch.allclose(bare, warp(photo, flow, net.grid))
-
-
-def test_sound_photo_previous_frame_and_mask_all_matter(photo, windows, make_generator):
+def test_the_decoder_sees_as_many_planes_as_it_is_built_for(photo, opened, make_generator):
     net = make_generator()
-    base = one_step(net, photo, windows)
+    identity = encoded(net, photo)
+    assert net.conditions(identity, opened).planes.shape == (2, PLANES - 4, HEIGHT, WIDTH)
+    assert all(torch.isfinite(part).all() for part in net.conditions(identity, opened).planes)
+
+
+def test_copies_move_with_the_skull_and_with_the_jaw(photo, opened, make_generator):
+    """A backward flow: content that moves by s is found at -s."""
+    net = make_generator()
+    identity, shift = encoded(net, photo), torch.tensor([[2.0, -1.0], [0.0, 3.0]])
+    conditions = net.conditions(identity, opened, shift)
+    assert torch.equal(conditions.skull_shift[:, :, 0, 0], -shift)
+    jaw = (opened - LIPS)[:, [3, 4, 5, 6, 7]].mean(1)
+    assert torch.allclose(conditions.jaw_shift[:, :, 0, 0], -jaw)
+    frame = one_step(net, photo, opened, shift=shift)
+    further = frame.copy_flow - torch.cat([conditions.skull_shift, conditions.jaw_shift], 1)
+    assert 0 < further.abs().max() <= COPY_REACH
+
+
+def test_the_planes_of_positions_move_with_the_nose(photo, opened, make_generator):
+    net = make_generator()
+    identity = encoded(net, photo)
+    still, moved = (net.conditions(identity, opened, s).planes[:, -2:] for s in (None, torch.full((2, 2), 2.0)))
+    x, y = round(NOSE[0, 0].item()) + 2, round(NOSE[0, 1].item() + MOUTH_BELOW_NOSE) + 2
+    assert torch.allclose(moved[..., 2:, 2:], still[..., :-2, :-2], atol=1e-5)
+    assert moved[:, :, y, x].abs().max() < 0.05
+
+
+def test_a_frame_is_colour_where_the_mask_is_one_and_the_carried_photo_where_it_is_zero(photo, make_generator):
+    net = make_generator()
+    identity, flow = encoded(net, photo), torch.randn(2, 2, HEIGHT, WIDTH)
+    colour, mask = torch.rand(2, 3, HEIGHT, WIDTH), torch.zeros(2, 1, HEIGHT, WIDTH)
+    mask[..., 20:40, 30:60] = 1
+    frame = net.compose(identity, a_frame(colour, mask, flow))
+    assert torch.equal(frame[..., 20:40, 30:60], colour[..., 20:40, 30:60])
+    outside = (mask == 0).expand_as(frame)
+    assert torch.equal(frame[outside], warp(photo, flow)[outside])
+
+
+def test_colour_is_the_mixture_of_paint_and_copies(photo, opened, make_generator):
+    net = make_generator()
+    frame = one_step(net, photo, opened)
+    skull, jaw = (warp(photo, flow) for flow in frame.copy_flow.chunk(2, 1))
+    mixed = sum(w * part for w, part in zip(frame.weights.split(1, 1), (frame.paint, skull, jaw), strict=True))
+    assert torch.allclose(frame.colour, mixed, atol=1e-6)
+
+
+def test_lips_photo_previous_frame_and_mask_all_matter(photo, opened, make_generator):
+    net = make_generator()
+    base = one_step(net, photo, opened)
     for changed in (
-        one_step(net, photo, windows + 1),
-        one_step(net, 1 - photo, windows, previous=photo),
-        one_step(net, photo, windows, previous=1 - photo),
-        one_step(net, photo, windows, mask=torch.zeros(2, 1, 96, 96)),
+        one_step(net, photo, opened + 1),
+        one_step(net, 1 - photo, opened, previous=photo),
+        one_step(net, photo, opened, previous=1 - photo),
+        one_step(net, photo, opened, mask=torch.zeros(2, 1, HEIGHT, WIDTH)),
     ):
         assert not torch.allclose(changed.colour, base.colour, atol=1e-4)
 
 
-def test_without_attention_photo_lips_are_seen_whole_and_the_last_mask_is_not(
-    photo, windows, mini_config, make_generator
-):
+def test_without_feedback_the_previous_frame_and_its_mask_change_nothing(photo, opened, mini_config, make_generator):
+    net = make_generator(replace(mini_config, feedback=False))
+    base = one_step(net, photo, opened)
+    assert torch.equal(one_step(net, photo, opened, previous=1 - photo).colour, base.colour)
+    assert torch.equal(one_step(net, photo, opened, mask=torch.zeros(2, 1, HEIGHT, WIDTH)).colour, base.colour)
+
+
+def test_without_attention_the_photos_lips_are_seen_whole(photo, mini_config, make_generator):
     net = make_generator(replace(mini_config, attention=False))
-    for dimmed, whole in zip(maps(net, photo, 0.1), maps(net, photo, 1.0), strict=True):
-        assert torch.equal(dimmed, whole)
-    a, b = (one_step(net, photo, windows, mask=mask) for mask in (torch.zeros(2, 1, 96, 96), torch.ones(2, 1, 96, 96)))
-    assert torch.equal(a.colour, b.colour)
+    assert torch.equal(encoded(net, photo, 0.1).attended, photo)
+    assert torch.equal(encoded(net, photo, 0.1).style, encoded(net, photo).style)
 
 
-def test_with_attention_a_low_rate_hides_the_photos_lips_from_the_identity(photo, make_generator):
+def test_a_rate_of_zero_hides_the_photos_lips_from_all_that_is_painted(photo, opened, make_generator):
+    """The carried photo keeps its lips; the rest of the frame cannot know them."""
     net, other = make_generator(), photo.clone()
-    hidden = net.coarse.expand_as(photo) == 1
+    hidden = net.first_mask(encoded(net, photo)).expand_as(photo) == 1
     other[hidden] = 1 - other[hidden]
-    same = zip(maps(net, photo, 0.0), maps(net, other, 0.0), strict=True)
-    assert all(torch.equal(a, b) for a, b in same)
-    assert not torch.equal(maps(net, photo, 1.0)[0], maps(net, other, 1.0)[0])
+    seen, unseen = (one_step(net, p, opened, previous=photo, rate=0.0) for p in (photo, other))
+    assert torch.equal(seen.colour, unseen.colour)
+    assert not torch.equal(encoded(net, photo).style, encoded(net, other).style)
+    assert torch.equal(encoded(net, photo).attended, photo)
 
 
-def test_the_window_is_cut_from_the_aligned_face(mini_config):
-    face = torch.rand(1, 3, 256, 256)
-    assert torch.equal(Generator(mini_config).crop(face), face[:, :, 128:224, 80:176])
+@pytest.mark.parametrize("hearing,features", [("mfcc", 0), ("recogniser", 768)])
+def test_a_generator_takes_what_it_is_configured_to_hear(mini_config, hearing, features):
+    config = replace(mini_config, hearing=hearing)
+    assert config.audio_features == features
+    shape = (1, 3, 768) if features else (1, 3, 20, 13)
+    audio = Generator(config).eval().audio_encoder(torch.randn(shape), LIPS)
+    assert audio.lips.shape == (1, 3, 40, 2)
+    assert audio.closed_logit.shape == (1, 3)
 
 
-def test_a_generator_hears_the_lip_shape_that_it_is_told_in_its_place(windows, mini_config, make_generator):
-    """Where the sound adds nothing of its own, audio feature = lip code of the lips heard."""
-    net = make_generator()
-    net.audio_detail.weight.zero_()
-    net.audio_detail.bias.zero_()
-    audio, lips = net.audio_and_lips(windows)
-    assert lips.shape == (2, 40, 2)
-    assert mini_config.lip_gain > 1
-    assert torch.equal(net.encode_lips(mini_config.lip_gain * lips), audio)
+def test_the_picture_parts_and_the_audio_encoder_are_the_whole_generator(mini_config):
+    net = Generator(mini_config)
+    parts = [*net.picture_parts(), net.audio_encoder]
+    assert sum(p.numel() for part in parts for p in part.parameters()) == sum(p.numel() for p in net.parameters())
 
 
-@pytest.mark.parametrize("change", [{"window": (80, 128, 100)}, {"window": (200, 128, 96)}, {"head": "paint"}])
-def test_a_shape_that_cannot_be_is_refused(change, mini_config):
+@pytest.mark.parametrize("change", [{"hearing": "ears"}, {"widths": (8, 0, 8)}, {"style": 0}, {"audio_width": 0}])
+def test_a_shape_that_cannot_be_built_is_refused(change, mini_config):
     with pytest.raises(TalkfaceError, match=r"[Gg]enerator"):
         replace(mini_config, **change)

@@ -35,4 +35,4 @@ def test_the_features_are_frozen():
 def test_missing_weights_are_told_with_what_to_do(tmp_path):
     with pytest.raises(TalkfaceError, match=r"nothing\.safetensors") as told:
         PerceptualFeatures(tmp_path / "nothing.safetensors")
-    assert "perceptual_weight=0" in told.value.fix
+    assert "Reinstall talkface" in told.value.fix

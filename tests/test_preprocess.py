@@ -1,6 +1,7 @@
 """Whole runs over a folder of good and bad videos: what is kept, why the rest is skipped, and resuming after a kill."""
 
 import pickle
+import shutil
 import signal
 import subprocess
 import sys
@@ -153,6 +154,53 @@ def test_videos_without_sound_are_kept_if_no_sound_is_needed(folder, tmp_path):
         *(("anna/two", True), ("bad/mute", False), ("bad/silent", False))
     ]
     assert [bool(len(clip.waveform)) for clip in open_dataset(tmp_path / "out")] == [True, False, False]
+
+
+def test_the_run_that_completes_the_data_set_estimates_offsets_also_when_all_videos_are_done(folder, report, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(report.root, root)
+    for config, loads in ((config_of(folder, root), 1), (config_of(folder, tmp_path / "half", shard="1/2"), 0)):
+        with pytest.MonkeyPatch.context() as patch:
+            loaded = []
+            patch.setattr("talkface.preprocess.offsets.MIN_FRAMES", 10)
+            patch.setattr(
+                "talkface.preprocess.load_predictor", lambda path, loaded=loaded: loaded.append(path) or still
+            )
+            steps = []
+            again = preprocess(config, lambda *step, steps=steps: steps.append(step))
+        assert (len(loaded), loaded) == (loads, [None] * loads)
+        assert set(again.summary.offsets.sources) <= set(GOOD)
+        if loads:
+            assert steps == [(1, 3), (2, 3), (3, 3)]
+            assert set(again.summary.offsets.sources) == set(GOOD)
+
+
+def still(clip):
+    """A stub of the Audio Encoder: the mouth does not move."""
+    return np.zeros(len(clip))
+
+
+def test_an_offset_by_hand_is_written_without_decoding_videos_again(folder, report, tmp_path):
+    root = tmp_path / "copy"
+    shutil.copytree(report.root, root)
+    again = preprocess(config_of(folder, root, av_offset=0.06))
+    assert again.videos == 0
+    assert [line["av_offset"] for line in read_lines(root / INDEX)] == [0.06] * 3
+
+
+@pytest.mark.parametrize("seconds", [40.0, float("nan")])
+def test_an_offset_by_hand_that_is_no_likely_number_of_seconds_is_refused(folder, tmp_path, seconds):
+    with pytest.raises(TalkfaceError, match="--av-offset"):
+        preprocess(config_of(folder, tmp_path / "out", av_offset=seconds))
+    assert not (tmp_path / "out").exists()
+
+
+def test_weights_beside_an_offset_by_hand_or_that_are_missing_are_an_error_before_any_work(folder, tmp_path):
+    with pytest.raises(TalkfaceError, match="--av-weights has no effect"):
+        preprocess(config_of(folder, tmp_path / "out", av_offset=0.1, av_weights=tmp_path / "none"))
+    with pytest.raises(TalkfaceError, match="none does not exist"):
+        preprocess(config_of(folder, tmp_path / "out", av_weights=tmp_path / "none"))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_limit_takes_videos_of_all_speakers_and_a_larger_one_adds_to_them(tmp_path):

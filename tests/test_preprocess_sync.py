@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from talkface.preprocess.sync import LAG_SECONDS, correlation_curve, out_of_step, peak_lag, pooled_offset
+from talkface.preprocess.sync import LAG_SECONDS, correlation_curve, out_of_step, peak_lag, peak_shift, pooled_offset
 
 
 def curves_of(rng, seconds, late, noise=0.0):
@@ -53,6 +53,20 @@ def test_the_offset_is_zero_for_few_clips_and_without_a_peak():
     chance = np.array([correlation_curve(curves_of(rng, 1.2, 0)[0], curves_of(rng, 1.2, 0)[1]) for _ in range(300)])
     assert pooled_offset(chance, np.full(300, 30))[0] == 0
     assert pooled_offset(np.empty((0, len(LAG_SECONDS))), np.empty(0)) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("lag, offset", [(0.1, 0.1), (-0.1, -0.1), (0.14, 0.0), (-0.26, 0.0)])
+def test_a_pooled_lag_beyond_0_12_s_is_not_believed(lag, offset):
+    rng = np.random.default_rng(5)
+    curves = np.array([correlation_curve(*curves_of(rng, 3, lag)) for _ in range(30)])
+    assert pooled_offset(curves, np.full(30, 75))[0] == pytest.approx(offset, abs=0.01)
+
+
+@pytest.mark.parametrize("top", [-0.4, 0.0, 0.3])
+def test_the_peak_of_a_parabola_is_where_it_is(top):
+    places = np.array([-1.0, 0.0, 1.0])
+    assert peak_shift(3 - 2 * (places - top) ** 2) == pytest.approx(top)
+    assert peak_shift(places**2) == peak_shift(places) == 0
 
 
 def test_a_clip_with_a_clearly_different_lag_is_out_of_step_and_a_short_or_uncertain_one_is_not():

@@ -1,10 +1,15 @@
 """`talkface ablate`: trains the nine rows of the paper's Table 3 under one budget, and compares them with the paper.
 
-All rows get the same steps, seed and data. The number of steps that the budget allows is measured once, on the full
-model, which is the slowest, and stored in plan.json. To resume, run the same command again: finished rows are not
-trained again.
+All rows start from the same weights and train the stage "full", in which alone they differ, with the same steps and
+data. The common start is a file, or what the stages before "full" give, which are then trained once. The number of
+steps that the budget allows is measured once, on the full model, which is the slowest, and stored in plan.json. To
+resume, run the same command again: finished rows are not trained again.
 
-    OUT/plan.json                         the settings of the study, and the measured seconds of a step in each stage
+With several seeds the rows "baseline" and "full" are trained once for each, as `baseline-2` and `full-2`, so that the
+noise of training is known.
+
+    OUT/plan.json                         the settings of the study, and the measured seconds of a step
+    OUT/start/                            the run of the stages before "full"; absent where a file is given
     OUT/ROW/                              the run of a row, in the format of `talkface train`
     OUT/ROW/figures.json                  what was measured; the row is finished when this file exists
     OUT/table.md, table.csv, table.json   the finished rows, with the paper's figures
@@ -23,6 +28,7 @@ from talkface.ablate.plan import within_budget
 from talkface.ablate.strips import draw_strips
 from talkface.ablate.table import write_table
 from talkface.data.reader import ClipDataset
+from talkface.errors import TalkfaceError
 from talkface.files import make_folder, write_json
 from talkface.train import Diverged, Step, TrainOptions, train
 from talkface.train.presets import ABLATIONS, TrainConfig, ablated
@@ -33,6 +39,9 @@ Evaluate = Callable[[Path | None], dict[str, float]]
 """Measures a generator's weights file, or the static photo if it gets None; returns figures such as {"lmd": 1.2}."""
 
 STILL = "still"
+START = "start"
+REPEATED = ("baseline", "full")
+"""The rows that several seeds are trained of."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +56,22 @@ class AblateOptions:
     """Data set that `evaluate` measures on. All calls for one study must agree on it, on its split and on the limit."""
     rows: tuple[str, ...] = tuple(ABLATIONS)
     """Names of the rows, in order."""
+    seeds: int = 1
+    """Number of seeds of the rows in `REPEATED`."""
     test_split: str = "test"
     """Split of `test_data`."""
     limit: int | None = None
     """Number of clips of the split that are measured; None measures all."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise TalkfaceError(f"--seeds {self.seeds} is less than 1.", "Give a number of at least 1.")
+
+    def runs(self, seed: int) -> list[tuple[str, str, int]]:
+        """(name, row, seed) of each run, in order."""
+        first = [(row, row, seed) for row in self.rows]
+        repeated = [row for row in self.rows if row in REPEATED]
+        return first + [(f"{row}-{k + 1}", row, seed + k) for k in range(1, self.seeds) for row in repeated]
 
 
 def ablate(
@@ -65,7 +86,7 @@ def ablate(
 
     Args:
         options: settings of the study.
-        config: configuration of the full model; its steps are scaled to the budget.
+        config: configuration of the full model; the steps of its stage "full" are scaled to the budget.
         evaluate: measures a row on the test data of `options`.
         shown: clips for the strips; the first, the middle and the last are drawn.
         on_step: called with each step of training; the row's name precedes the name of the stage.
@@ -75,23 +96,55 @@ def ablate(
         The lines of the table for the finished rows, as in table.json.
 
     Raises:
-        TalkfaceError: data are missing, the folder holds another study, or the disk is full.
+        TalkfaceError: data are missing, the folder holds another study, the disk is full, or the configuration has no
+            stage "full".
     """
     out, note = options.training.out, on_note or (lambda text: None)
     measured_on = {name: getattr(options, name) for name in ("test_data", "test_split", "limit")}
-    planned = within_budget(options.training, config, options.minutes, measured_on, note)
+    before, whole = _split(config)
+    planned = within_budget(options.training, whole, before, options.minutes, measured_on, note)
+    start = _common_start(options.training, before, on_step, note)
+    if start is None:
+        return []
     figures = {STILL: _read_or_make(out / STILL / "figures.json", lambda: {"figures": evaluate(None)})}
-    for row in options.rows:
-        found = _row(options.training, ablated(planned, row), row, evaluate, on_step, note)
+    runs = options.runs(config.seed)
+    for name, row, seed in runs:
+        found = _row(start, replace(ablated(planned, row), seed=seed), name, evaluate, on_step, note)
         if found is None:
-            note(f"Stopped in row {row}. To resume, run the same command again.")
+            note(f"Stopped in row {name}. To resume, run the same command again.")
             break
-        figures[row] = found
+        figures[name] = found
         write_table(out, figures, planned, options.minutes)
     else:
         trained = [row for row in options.rows if "failed" not in figures[row]]
         draw_strips(out, shown, {row: out / row / "generator.safetensors" for row in trained})
     return write_table(out, figures, planned, options.minutes)
+
+
+def _split(config: TrainConfig) -> tuple[TrainConfig, TrainConfig]:
+    """The stages before "full", and "full" alone."""
+    stages = [stage for stage in config.stages if stage.name == "full"]
+    if not stages:
+        raise TalkfaceError(
+            'The rows of the ablation differ in the stage "full" alone, which this preset does not have.',
+            "Use --preset full, paper or tiny, and keep the stage in --stages.",
+        )
+    before = tuple(stage for stage in config.stages if stage.name != "full")
+    return replace(config, stages=before), replace(config, stages=(stages[-1],))
+
+
+def _common_start(
+    training: TrainOptions, before: TrainConfig, on_step: Callable[[Step], None] | None, note: Callable[[str], None]
+) -> TrainOptions | None:
+    """The options of all rows, with the weights they start from; None if training was stopped."""
+    if training.init or not before.stages:
+        return training
+    tell = on_step and (lambda step: on_step(replace(step, stage=f"{START}: {step.stage}")))
+    report = train(replace(training, out=training.out / START, minutes=None), before, tell)
+    if not report.finished:
+        note("Stopped before the first row. To resume, run the same command again.")
+        return None
+    return replace(training, init=report.generator)
 
 
 def _row(

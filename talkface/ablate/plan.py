@@ -20,6 +20,7 @@ PROBE = 8  # steps that are timed in each stage
 WARM = 3  # of these, the first steps, which are slower and do not count
 DIFFERENCES = {  # what to tell the user, by the setting that differs
     "config": "another preset or other settings",
+    "before": "other stages before the rows",
     "minutes": "another --budget",
     "data": "other --data",
     "init": "another --init",
@@ -32,6 +33,7 @@ DIFFERENCES = {  # what to tell the user, by the setting that differs
 def within_budget(
     training: TrainOptions,
     config: TrainConfig,
+    before: TrainConfig,
     minutes: float,
     measured_on: dict[str, str | int | None],
     note: Callable[[str], None] | None = None,
@@ -40,7 +42,8 @@ def within_budget(
 
     Args:
         training: data, folder and the weights that rows start from.
-        config: configuration of the full model.
+        config: configuration of the full model, of the stage "full" alone.
+        before: the same with the stages that give the common start.
         minutes: minutes of training for each row.
         measured_on: the settings of the measurement, by the names in `DIFFERENCES`.
         note: called with a sentence that states the steps.
@@ -54,6 +57,7 @@ def within_budget(
     path = training.out / "plan.json"
     asked = {
         "config": json.loads(json.dumps(asdict(config))),
+        "before": json.loads(json.dumps(asdict(before)["stages"])) if training.init is None else None,
         "minutes": minutes,
         "data": list(training.data),
         "init": str(training.init.resolve()) if training.init else None,
@@ -86,7 +90,7 @@ def _time_stage(training: TrainOptions, config: TrainConfig, folder: Path) -> fl
     stage = config.stages[0]
     times: list[float] = []
     probe = replace(config, stages=(replace(stage, steps=PROBE),))
-    quiet = replace(training, out=folder / stage.name, minutes=None, log_steps=1, sample_steps=10**9)
+    quiet = replace(training, out=folder / stage.name, minutes=None, log_steps=1, validation=())
     report = train(quiet, probe, lambda step: times.append(time.monotonic()))
     if not report.finished:
         raise KeyboardInterrupt

@@ -46,9 +46,11 @@ def write_table(
 
 def _line(row: str, found: dict[str, Any]) -> dict[str, Any]:
     paper = dict(zip(PAPER_COLUMNS, PAPER_TABLE_3[row], strict=True)) if row in PAPER_TABLE_3 else {}
+    base, _, number = row.rpartition("-")
+    name = PAPER_NAMES.get(row) or (f"{PAPER_NAMES[base]}, seed {number}" if base in PAPER_NAMES else "")
     measured = {"failed": found["failed"]} if "failed" in found else found["figures"]
     numbers = {name: None if value != value else value for name, value in measured.items()}  # JSON has no NaN
-    return {"row": row, "paper_name": PAPER_NAMES.get(row, ""), **numbers, **paper}
+    return {"row": row, "paper_name": name, **numbers, **paper}
 
 
 def _names(lines: list[dict[str, Any]]) -> list[str]:

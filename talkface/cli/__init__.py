@@ -33,6 +33,7 @@ class Commands(TyperGroup):
     """
 
     def invoke(self, ctx: Any) -> Any:
+        """Run the command; an error that the user can fix is shown, and ends the program with code 1."""
         try:
             return super().invoke(ctx)
         except TalkfaceError as error:

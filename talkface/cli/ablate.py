@@ -22,19 +22,25 @@ def ablate(
         ),
     ],
     budget: Annotated[float, typer.Option(help="Minutes of training for each row.")],
-    preset: Annotated[str, typer.Option(help="Preset of the full model: small, paper or tiny.")] = "small",
+    preset: Annotated[str, typer.Option(help="Preset of the full model: full, paper or tiny.")] = "full",
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder of the study. Default: runs/ablate-PRESET-DATA.")
     ] = None,
     rows: Annotated[
         Any, typer.Option(parser=commas, metavar="A,B,...", help="Train only these of the nine rows. Default: all.")
     ] = None,
+    seeds: Annotated[int, typer.Option(help="Number of seeds of the rows baseline and full.")] = 1,
     stages: STAGES = None,
     lessons: LESSONS = None,
     set_: SETTINGS = None,
     init: INIT = None,
     test_data: Annotated[
-        str | None, typer.Option(help="Name or folder of the data set to measure on. Default: the first of --data.")
+        Any,
+        typer.Option(
+            parser=commas,
+            metavar="A,B,...",
+            help="Names or folders of the data sets to measure on. Default: the first of --data.",
+        ),
     ] = None,
     test_split: Annotated[str, typer.Option(help="Split of --test-data to measure on.")] = "test",
     limit: Annotated[
@@ -46,6 +52,8 @@ def ablate(
     quiet: QUIET = False,
 ) -> None:
     """Train the rows of the paper's ablation (Table 3) under one budget, measure them, and write the table.
+
+    All rows start from the weights of --init, or from those that the stages before "full" give, which are trained once.
 
     To resume, run the same command again. Finished rows are not trained again.
     """
@@ -66,33 +74,43 @@ def ablate(
     stages = stages if stages is not None else lessons
     config = configured(named(preset), stages, [f"seed={seed}", *(set_ or [])])
     out = out or Path("runs") / "-".join(["ablate", preset, *(Path(name).name for name in data)])
-    test_data = test_data or data[0]
+    tested = test_data or data[:1]
 
     def measure(weights: Path | None) -> dict[str, float]:
         row = "model" if weights else "still"
-        asked = DatasetEval(
-            data=test_data,
-            split=test_split,
-            metrics=("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r"),
-            weights=weights,
-            rows=(row,),
-            limit=limit,
-            device=device,
-            seed=seed,
-        )
-        found = evaluate(asked).rows[row]
-        return {name: value for name, value in found.items() if not name.startswith(("lmd_128", "lmd_iod"))}
+        figures: dict[str, float] = {}
+        for one in tested:
+            asked = DatasetEval(
+                data=one,
+                split=test_split,
+                metrics=("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "mi"),
+                weights=weights,
+                rows=(row,),
+                limit=limit,
+                device=device,
+                seed=seed,
+            )
+            of = f"{Path(one).name}_" if len(tested) > 1 else ""
+            found = evaluate(asked).rows[row]
+            figures |= {of + name: found[name] for name in found if not name.startswith(("lmd_128", "lmd_iod"))}
+        return figures
 
     training = TrainOptions(data=data, out=out, device=device, workers=workers, init=init)
     options = AblateOptions(
-        training, budget, test_data, rows=tuple(rows or ABLATIONS), test_split=test_split, limit=limit
+        training,
+        budget,
+        ",".join(tested),
+        rows=tuple(rows or ABLATIONS),
+        seeds=seeds,
+        test_split=test_split,
+        limit=limit,
     )
     with console.training(quiet=quiet) as on_step:
         lines = run(
             options,
             config,
             measure,
-            open_dataset(test_data, test_split),
+            open_dataset(tested[0], test_split),
             on_step,
             lambda text: console.say(text, quiet=quiet),
         )

@@ -13,6 +13,15 @@ from talkface.cli.options import QUIET, assigned, seed_option
 from talkface.config import SPLITS
 
 
+def _check_av_offset(text: str) -> str:
+    if text != "estimate":
+        try:
+            float(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not valid: expected a number of seconds, or estimate.") from None
+    return text
+
+
 def preprocess(
     source: Annotated[Path, typer.Option(help="Folder of videos, as downloaded. Links to other folders are followed.")],
     data: Annotated[
@@ -52,6 +61,23 @@ def preprocess(
         bool,
         typer.Option("--allow-silent", help="Also keep videos without sound, for training stages that need none."),
     ] = False,
+    av_offset: Annotated[
+        str,
+        typer.Option(
+            metavar="SECONDS",
+            callback=_check_av_offset,
+            help="Seconds by which the sound lags behind the picture, for all videos; or estimate, for an offset of "
+            "each source (speaker or video).",
+        ),
+    ] = "estimate",
+    av_weights: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Generator that estimates the sound offsets. Default: the bundled one. Take one that was not trained "
+            "on these videos.",
+        ),
+    ] = None,
     clips_per_shard: Annotated[int, typer.Option(help="Largest number of videos in one file of the data set.")] = 64,
     gate: Annotated[
         list[str] | None,
@@ -65,8 +91,9 @@ def preprocess(
 ) -> None:
     """Turn talking videos into the clips that train and eval read: aligned faces and their speech.
 
-    To continue a run that was stopped, run the same command again. manifest.jsonl lists all videos and the reasons why
-    some were skipped; contact_sheet.png shows some of the faces.
+    To continue a run that was stopped, run the same command again. That also updates the sound offsets of a data set
+    without decoding videos that are done; dataset.json has the offset of each source. manifest.jsonl lists all videos
+    and the reasons why some were skipped; contact_sheet.png shows some of the faces.
     """
     from talkface.preprocess import PreprocessConfig
     from talkface.preprocess import preprocess as run
@@ -88,6 +115,8 @@ def preprocess(
         split_list=split_list,
         clips_per_shard=clips_per_shard,
         limits=QualityLimits(**limits),
+        av_offset="estimate" if av_offset == "estimate" else float(av_offset),
+        av_weights=av_weights,
     )
     with console.progress("Preprocessing", "videos", quiet=quiet) as on_step:
         report = run(config, on_step)
@@ -97,11 +126,16 @@ def preprocess(
     console.show_table([["", *SPLITS, "all"], *rows])
     kept, size = report.summary.frames, report.summary.bytes_per_clip
     console.say(f"{report.root}: {kept:,} frames, {size:,} bytes per clip; see {report.contact_sheet}.", quiet=quiet)
+    for text in (str(report.summary.offsets), report.summary.offsets.note):
+        if text:
+            console.say(text, quiet=quiet)
     if report.frames:
         speed = f"{report.frames_per_second:.0f} frames/s with {report.workers} workers"
         console.say(f"{report.videos} videos in {report.seconds:.0f} s: {speed}.", quiet=quiet)
     if report.left:
         console.say(f"{report.left} videos of other parts of --shard are not done yet.", quiet=quiet)
+        if av_offset == "estimate":
+            console.say("The part that is done last estimates the sound offsets.", quiet=quiet)
 
 
 def visemes(

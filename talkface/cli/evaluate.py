@@ -26,8 +26,8 @@ def evaluate(
         typer.Option(
             parser=commas,
             metavar="A,B,...",
-            help="Some of psnr, psnr_lineage, ssim, lmd, mouth_r, sync, mi, cpbd, lse. Default: all of them, but lse "
-            "only with --syncnet.",
+            help="Some of psnr, psnr_lineage, ssim, lmd, mouth_r, opening, mouth (inside of the mouth), sync, mi, "
+            "cpbd, lse. Default: all of them, but lse only with --syncnet.",
         ),
     ] = None,
     weights: Annotated[
@@ -51,7 +51,8 @@ def evaluate(
         typer.Option(
             parser=commas,
             metavar="A,B,...",
-            help="Some of still (static photo), wrong_sound (mismatched audio) and model. Default: all.",
+            help="Some of still (static photo), wrong_sound (mismatched audio), model and true_lips (model with the "
+            "real lips). Default: all.",
         ),
     ] = None,
     pairs: Annotated[
@@ -65,7 +66,9 @@ def evaluate(
         typer.Option(help="Another generator's .safetensors file for the ablation strips of --figures; repeatable."),
     ] = None,
     device: DEVICE = "auto",
-    seed: Annotated[int, seed_option("Seed of mismatched audio, random identity frames, mi and intervals.")] = 0,
+    seed: Annotated[
+        int, seed_option("Seed of mismatched audio, random identity frames, mouth_kid_real and intervals.")
+    ] = 0,
     workers: Annotated[
         int, typer.Option(min=0, help="Number of clips scored at the same time. 0: one for each CPU core.")
     ] = 0,

@@ -45,16 +45,23 @@ def commas(text: str) -> tuple[str, ...]:
 def assigned(text: str, flag: str, known: dict[str, Any]) -> dict[str, Any]:
     """Parse NAME=VALUE as {name: value}; the value gets the type of the known value with that name.
 
+    Several values are separated by commas, and there must be as many as are known.
+
     Raises:
         typer.BadParameter: the name is unknown, or the value cannot be converted to the type.
     """
     name, _, value = text.partition("=")
     if name not in known:
         raise typer.BadParameter(f"{name!r} is not a valid name: expected one of {', '.join(known)}.", param_hint=flag)
-    kind = type(known[name])
+    present = known[name]
     try:
-        return {name: _BOOLEANS[value.lower()] if kind is bool else kind(value)}
+        if isinstance(present, tuple):
+            return {name: tuple(type(old)(new) for old, new in zip(present, value.split(","), strict=True))}
+        return {name: _BOOLEANS[value.lower()] if isinstance(present, bool) else type(present)(value)}
     except (KeyError, ValueError):
+        kind = type(present).__name__
+        if isinstance(present, tuple):
+            kind = f"{len(present)} values of type {type(present[0]).__name__}, separated by commas"
         raise typer.BadParameter(
-            f"{text!r}: {value!r} is not a valid value: expected {kind.__name__}.", param_hint=flag
+            f"{text!r}: {value!r} is not a valid value: expected {kind}.", param_hint=flag
         ) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +23,8 @@ STAGES = Annotated[
         "--stages",
         parser=commas,
         metavar="A,B,...",
-        help="Train only these stages of the preset: some of visemes, sound, lips, full. Default: all of its stages.",
+        help="Train only these stages of the preset: some of visemes, lips, mouth, estimator, full. "
+        "Default: all of its stages.",
     ),
 ]
 LESSONS = Annotated[
@@ -33,8 +35,9 @@ SETTINGS = Annotated[
     typer.Option(
         "--set",
         metavar="NAME=VALUE",
-        help="Override a setting of the preset, of its generator or of a stage, such as lip_weight=5, "
-        "generator.audio_context=0 or full.steps=9000. An unknown name lists the valid ones. Can be repeated.",
+        help="Override a setting of the preset, of its generator or of a stage, such as augment=no, "
+        "generator.widths=24,40,64, mouth.steps=9000 or mouth.l1_weight=0.3. An unknown name lists the valid ones. "
+        "Can be repeated.",
     ),
 ]
 INIT = Annotated[Path | None, typer.Option(help="Initial weights: a .safetensors file of a generator.")]
@@ -74,7 +77,17 @@ def train(
         int | None, typer.Option(help="Steps between two further checkpoints. Default: none.")
     ] = None,
     keep: Annotated[int, typer.Option(help="Number of newest checkpoints to keep.")] = 3,
-    sample_steps: Annotated[int, typer.Option(help="Steps between two sample pictures.")] = 500,
+    validation: Annotated[
+        Any,
+        typer.Option(
+            parser=commas,
+            metavar="A,B,...",
+            help="Data sets to validate on, by their split val. Default: those of --data that have it.",
+        ),
+    ] = None,
+    validation_steps: Annotated[
+        int, typer.Option(help="Steps between two validations; each stage is also validated at its end.")
+    ] = 1000,
     log_steps: Annotated[int, typer.Option(help="Steps between two lines of the log.")] = 20,
     quiet: QUIET = False,
 ) -> None:
@@ -98,7 +111,8 @@ def train(
         checkpoint_minutes=checkpoint_minutes,
         checkpoint_steps=checkpoint_steps,
         keep=keep,
-        sample_steps=sample_steps,
+        validation=validation,
+        validation_steps=validation_steps,
         log_steps=log_steps,
         workers=workers,
         compile=compile,
@@ -117,7 +131,7 @@ def configured(config: TrainConfig, stages: tuple[str, ...] | None, settings: li
     Args:
         config: the preset.
         stages: names of the stages to keep; None keeps all.
-        settings: NAME=VALUE, where NAME is a field of the preset, generator.FIELD or STAGE.FIELD.
+        settings: NAME=VALUE, where NAME is a field of the preset, generator.FIELD, estimator.FIELD or STAGE.FIELD.
     """
     if stages is not None:
         offered = [stage.name for stage in config.stages]
@@ -139,25 +153,48 @@ def _with(config: TrainConfig, owner: str, assignment: str) -> TrainConfig:
 
     Args:
         config: the configuration.
-        owner: "" for a field of `config` itself, "generator", or the name of a stage.
+        owner: "" for a field of `config` itself, "generator", "estimator", or the name of a stage.
         assignment: FIELD=VALUE.
     """
+    places = _places(config, owner)
+    name, known = assignment.partition("=")[0], [_plain(part) for part, _ in places]
+    number = next((number for number, values in enumerate(known) if name in values), None)
+    if number is None:
+        assigned(assignment, "--set", {name: value for values in known for name, value in values.items()})
+        raise AssertionError  # an unknown name has been refused
+    part, put = places[number]
+    return put(replace(part, **assigned(assignment, "--set", known[number])))
+
+
+def _places(config: TrainConfig, owner: str) -> list[tuple[Any, Callable[[Any], TrainConfig]]]:
+    """The parts of a configuration in which a setting of `owner` is looked up, and what puts a changed one back."""
     if not owner:
-        return replace(config, **assigned(assignment, "--set", _plain(config)))
+        return [(config, lambda changed: changed)]
     if owner == "generator":
-        shape = replace(config.generator, **assigned(assignment, "--set", _plain(config.generator)))
-        return replace(config, generator=shape)
-    owners = [stage.name for stage in config.stages]
-    if owner not in owners:
+        return [(config.generator, lambda changed: replace(config, generator=changed))]
+    names = [stage.name for stage in config.stages]
+    places: list[tuple[Any, Callable[[Any], TrainConfig]]] = []
+    if owner in names:
+        number, field = names.index(owner), config.field_of(owner)
+        before, after = config.stages[:number], config.stages[number + 1 :]
+        places.append((config.stages[number], lambda changed: replace(config, stages=(*before, changed, *after))))
+        places.append((getattr(config, field), lambda changed: replace(config, **{field: changed})))
+    if owner == "estimator":
+        places.append((config.estimator, lambda changed: replace(config, estimator=changed)))
+    if not places:
         raise typer.BadParameter(
-            f"{owner!r} has no settings: expected one of generator, {', '.join(owners)}.", param_hint="--set"
+            f"{owner!r} has no settings: expected one of generator, {', '.join(dict.fromkeys([*names, 'estimator']))}.",
+            param_hint="--set",
         )
-    stage = config.stages[owners.index(owner)]
-    changed = replace(stage, **assigned(assignment, "--set", _plain(stage)))
-    return replace(config, stages=tuple(changed if one is stage else one for one in config.stages))
+    return places
 
 
 def _plain(config: Any) -> dict[str, Any]:
-    """The fields of a configuration that are a number, a truth value or a word."""
+    """The fields of a configuration that are a number, a truth value or a word, or several numbers."""
     values = {field.name: getattr(config, field.name) for field in fields(config)}
-    return {name: value for name, value in values.items() if isinstance(value, int | float | str)}
+    plain = (int, float, str)
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, plain) or (isinstance(value, tuple) and all(isinstance(one, plain) for one in value))
+    }

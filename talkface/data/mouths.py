@@ -141,7 +141,7 @@ class MouthBatches:
         """Share of dark pixels between the lips of each frame, 0 where the mouth is hardly open."""
         found = np.zeros(len(clip.gap), np.float32)
         wanted = np.flatnonzero(clip.gap > MEASURED).tolist()
-        corner = np.float32([REGION[1].start, REGION[0].start])
+        corner = np.array([REGION[1].start, REGION[0].start], np.float32)
         for number, frame in zip(wanted, self.datasets[clip.dataset].frames(clip.number, wanted), strict=True):
             crop, lips = frame[REGION], clip.lips[number] - corner
             found[number] = mouth_content(crop, lips, reference(crop, lips)).dark
@@ -178,9 +178,9 @@ class MouthBatches:
         last = int(random.choice(len(weight), p=weight / weight.sum()))
         numbers = np.arange(last - rollout + 1, last + 1).clip(min=0)
         photo = self._photo(clip, last, random)
-        pictures = self.datasets[clip.dataset].frames(clip.number, [photo, *numbers.tolist()])
+        faces = self.datasets[clip.dataset].frames(clip.number, [photo, *numbers.tolist()])
         lips, nose = clip.lips[[photo, *numbers]], clip.nose[[photo, *numbers]]
-        pictures, lips, nose = _cropped(pictures, lips, nose, random, self.augment)
+        pictures, lips, nose = _cropped(faces, lips, nose, random, self.augment)
         if self.augment:
             pictures = recoloured(softened(pictures, random), random)
         planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
@@ -199,8 +199,8 @@ class MouthBatches:
 
 def crop_corner(lips: np.ndarray) -> np.ndarray:
     """Top-left pixel of the crop for lip points (40, 2) px of the aligned face: int64 (2,), inside the face."""
-    centre = lips[[20, 30]].mean(0) + np.float32([0, BELOW_CORNERS])
-    corner = np.round(centre - np.float32([WIDTH / 2, HEIGHT / 2])).astype(np.int64)
+    centre = lips[[20, 30]].mean(0) + np.array([0, BELOW_CORNERS], np.float32)
+    corner = np.round(centre - np.array([WIDTH / 2, HEIGHT / 2], np.float32)).astype(np.int64)
     return corner.clip(0, [SIZE - WIDTH, SIZE - HEIGHT])
 
 
@@ -232,7 +232,12 @@ def _moved(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
 
 
 def softened(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """A quarter of the sequences as a source of lower resolution would show them."""
+    """A quarter of the sequences as a source of lower resolution would show them.
+
+    Args:
+        pictures: float32 (K, H, W, 3) in [0, 1], one sequence.
+        random: of all draws.
+    """
     if random.random() >= 0.25:
         return pictures
     factor = random.uniform(0.5, 0.9)
@@ -242,7 +247,12 @@ def softened(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def recoloured(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Another camera: brightness, colour balance, contrast and saturation, the same for the whole sequence."""
+    """Another camera: brightness, colour balance, contrast and saturation, the same for the whole sequence.
+
+    Args:
+        pictures: float32 (..., 3) in [0, 1].
+        random: of all draws.
+    """
 
     def factor(low: float, high: float, size: int = 1) -> np.ndarray:
         return np.exp(random.uniform(np.log(low), np.log(high), size)).astype(np.float32)

@@ -4,7 +4,7 @@
     <data set>/shards/train-00003.jsonl   one line for each source video: where its clip lies, or why it was skipped.
                                           It is renamed into place last: a shard without this file is not finished
     <data set>/index.jsonl                the lines of all kept clips, sorted: `open_dataset` reads this file
-    <data set>/dataset.json               format, name, counts, audio-video offset
+    <data set>/dataset.json               format, name, layout, counts, sound offset of each source
 
 The format is plain tar (POSIX ustar/pax), so `webdataset`, `tar` and object stores can read it. It is written with
 Python's tarfile module instead of webdataset's ShardWriter, because that one does not report the byte offsets, which
@@ -17,6 +17,7 @@ import json
 import tarfile
 from collections.abc import Iterable
 from contextlib import ExitStack
+from io import SEEK_END
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -111,6 +112,9 @@ def read_some_members(root: Path, line: dict[str, Any], members: Iterable[int]) 
         root: folder of the data set.
         line: the clip's line of the index.
         members: their positions among the clip's members, in the order of `talkface.data.clip.pack`.
+
+    Raises:
+        TalkfaceError: the shard is shorter than its index says.
     """
     found = []
     with (root / line["shard"]).open("rb") as file:
@@ -118,6 +122,8 @@ def read_some_members(root: Path, line: dict[str, Any], members: Iterable[int]) 
             start, size = line["data"][member]
             file.seek(line["offset"] + start)
             found.append(file.read(size))
+            if len(found[-1]) < size:
+                raise _cut_shard(root, line, file.seek(0, SEEK_END))
     return found
 
 
@@ -136,8 +142,12 @@ def read_members(root: Path, line: dict[str, Any]) -> list[bytes]:
         file.seek(line["offset"])
         block = file.read(end)
     if len(block) < end:
-        raise TalkfaceError(
-            f"{root / line['shard']} ends at byte {line['offset'] + len(block)}, inside clip {line['name']}.",
-            "Copy the data set again, or delete the shard and its .jsonl file and run talkface preprocess again.",
-        )
+        raise _cut_shard(root, line, line["offset"] + len(block))
     return [block[offset : offset + size] for offset, size in line["data"]]
+
+
+def _cut_shard(root: Path, line: dict[str, Any], size: int) -> TalkfaceError:
+    return TalkfaceError(
+        f"{root / line['shard']} ends at byte {size}, inside clip {line['name']}.",
+        "Copy the data set again, or delete the shard and its .jsonl file and run talkface preprocess again.",
+    )

@@ -1,6 +1,6 @@
 """Other voices, microphones and rooms for the same speech: distortions of 16 kHz waveforms.
 
-Waveforms are float32 (samples,) in [-1, 1]. All draws come from the generator that is passed in.
+Waveforms are float32 (samples,), in [-1, 1] where they come in. All draws come from the generator that is passed in.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def noise(length: int, random: np.random.Generator, others: Sequence[np.ndarray]
     """White noise, pink noise or the babble of four others, of standard deviation 1."""
     kind = random.integers(3)
     if kind == 0 and len(others):
-        voices = (others[random.integers(len(others))] for _ in range(4))
+        voices = (others[int(random.integers(len(others)))] for _ in range(4))
         sound = np.sum([np.resize(voice / (voice.std() + 1e-6), length) for voice in voices], axis=0)
     else:
         sound = random.normal(size=length)

@@ -55,7 +55,7 @@ def frame_times(clip: Clip, frames: int, speed: float = 1.0) -> np.ndarray:
 
 
 def clip_features(clip: Clip, encoder: SpeechEncoder | None) -> np.ndarray:
-    """What a generator hears of each frame: the recogniser's features (T, 768), or MFCC windows without an encoder.
+    """What a generator takes of each frame: the recogniser's features (T, 768), or MFCC windows without an encoder.
 
     Raises:
         TalkfaceError: the recogniser is wanted, and the clip keeps no sound.
@@ -95,7 +95,7 @@ def speech_clips(
             "No training clip keeps its sound.", "Run `talkface preprocess` again: earlier versions kept MFCC alone."
         )
     random = np.random.default_rng((seed, 6))
-    chosen = random.permutation(len(heard))[:BABBLE_CLIPS] if copies else []
+    chosen = random.permutation(len(heard))[: BABBLE_CLIPS if copies else 0]
     others = [datasets[heard[k][0]][heard[k][1]].waveform for k in chosen]
     clips = []
     for number, (d, i) in enumerate(heard):

@@ -8,13 +8,15 @@
 
 The table of a data set has these rows:
 
-    model         the generator with one photo and the speech of the clip
     still         the static-photo baseline: the photo, repeated
     wrong_sound   the mismatched-audio baseline: the generator with the speech of another clip
+    model         the generator with one photo and the speech of the clip
+    true_lips     the generator with the real lips: what is wrong here is the picture's fault, not the hearing's
     paper         the published figures, if there are any
 
 A score is computed from sums over clips, so memory does not grow with the number of frames, clips can be pooled, and
-an interval is computed by resampling the sums of the clips.
+an interval is computed by resampling the sums of the clips. Only `mouth_kid` needs more: 1.5 KB of features for each
+judged mouth.
 """
 
 from talkface.evaluate.config import METRICS, DatasetEval, PairEval, PairListEval

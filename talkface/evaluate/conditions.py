@@ -54,21 +54,31 @@ class Conditions:
         self.encoder = load_speech_encoder(device=device) if recogniser else None
         self.donors = mismatched_audio(clips.clip_speakers, seed)
 
+    @property
+    def takes_lips(self) -> bool:
+        """Whether the model can be given lips; the paper's generator cannot."""
+        return not isinstance(self.generators.get("model"), PaperGenerator)
+
+    def photo(self, number: int, clip: Clip) -> int:
+        """The index of the frame of clip `number` that serves as the photo."""
+        return identity_frame(clip, self.identity, self.seed + number)
+
     def rows(self, number: int, clip: Clip, names: Iterable[str]) -> dict[str, RowFrames]:
         """The rows of one clip, by name and in order.
 
         Args:
             number: index of the clip.
             clip: the clip.
-            names: "still", "wrong_sound" and names of generators. "wrong_sound" is left out if there is no other clip.
+            names: "still", "wrong_sound", "true_lips" and names of generators. "wrong_sound" is left out if there is no
+                other clip, and "true_lips" if the model takes no lips.
         """
-        face = identity_face(clip, self.identity, self.seed + number)
+        face = aligned_face(clip, self.photo(number, clip))
         rows = {}
         for name in names:
             if name == "still":
                 rows[name] = RowFrames(repeat(face.face), static=True)
             elif name == "true_lips":
-                if not isinstance(self.generators["model"], PaperGenerator):
+                if self.takes_lips:
                     rows[name] = RowFrames(self._with_true_lips(face, clip))
             elif name != "wrong_sound":
                 rows[name] = RowFrames(self._generate(name, face, clip))
@@ -177,8 +187,3 @@ def identity_frame(clip: Clip, how: str, seed: int) -> int:
         eyes = np.linalg.norm(clip.eyes[:, 1] - clip.eyes[:, 0], axis=1)
         return int(mouth_opening(clip.lips, eyes).argmin())
     return int(np.random.default_rng(seed).integers(len(clip))) if how == "random" else 0
-
-
-def identity_face(clip: Clip, how: str, seed: int) -> AlignedFace:
-    """The frame of `identity_frame` and its landmarks."""
-    return aligned_face(clip, identity_frame(clip, how, seed))

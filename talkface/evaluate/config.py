@@ -7,14 +7,22 @@ from pathlib import Path
 
 from talkface.errors import TalkfaceError
 
-METRICS = ("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "sync", "mi", "cpbd", "lse")
+METRICS = ("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "opening", "mouth", "sync", "mi", "cpbd", "lse")
 """The names that `--metrics` takes."""
 
-DEFAULT_METRICS = ("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "sync", "mi", "cpbd")
+DEFAULT_METRICS = tuple(name for name in METRICS if name != "lse")
 METRIC_OF_COLUMN = {
     "lmd_128": "lmd",
     "lmd_iod": "lmd",
     "mouth_move": "mouth_r",
+    "mouth_open": "opening",
+    "closed": "opening",
+    "closed_real": "opening",
+    "mouth_kid": "mouth",
+    "mouth_kid_real": "mouth",
+    "teeth": "mouth",
+    "dark": "mouth",
+    "mouth_sharp": "mouth",
     "sync_offset": "sync",
     "mi_real": "mi",
     "mi_auc": "mi",
@@ -32,8 +40,8 @@ WITHOUT_WEIGHTS = {
 }
 IDENTITIES = ("first", "closest-mouth", "random")
 ROWS = ("still", "wrong_sound", "model", "true_lips")
-"""Rows of a data set's table: the static-photo baseline, the mismatched-audio baseline, the generator, and the generator
-with the real lips in place of predicted ones."""
+"""Rows of a data set's table: the static-photo baseline, the mismatched-audio baseline, the generator, and the
+generator with the real lips in place of predicted ones."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +61,7 @@ class ScoringOptions:
     """auto, cpu, cuda or mps."""
 
     seed: int = 0
-    """Seed of mismatched audio, random identity frames, the marginal pairs of `mi`, and the bootstrap."""
+    """Seed of mismatched audio, random identity frames, the halves of `mouth_kid_real`, and the bootstrap."""
 
     def __post_init__(self) -> None:
         for name in self.metrics or ():
@@ -111,7 +119,7 @@ class DatasetEval(ScoringOptions, OutputOptions):
     """Score only this many clips, evenly spaced over the split; None scores all."""
 
     rows: tuple[str, ...] = ROWS
-    """Which of `ROWS` to compute."""
+    """Which of `ROWS` to compute. The paper's generator takes no lips, so it has no row true_lips."""
 
     ablation: tuple[Path, ...] = ()
     """More generators, for the ablation strips of `figures` (paper Fig. 6)."""

@@ -20,7 +20,7 @@ SCATTERED = 40  # clips whose frames are in the scatter plot
 SCATTERED_FRAMES = 6  # of each of these clips
 COLUMNS = 8  # frames of a strip
 MAX_FRAMES = 250  # of a clip: figures show its first ten seconds
-FIGURE_ROWS = ("model", "wrong_sound")
+FIGURE_ROWS = ("model", "wrong_sound", "true_lips")
 """Rows that the figures of a data set show besides the real frames, whichever rows are scored."""
 MOUTH = np.s_[140:236, 72:184]  # of the aligned face
 THUMBNAIL = 48  # px, side

@@ -19,7 +19,7 @@ from talkface.files import atomic_write, make_folder
 from talkface.media.image import save_png
 from talkface.media.strips import draw_strip
 
-COLOURS = {"real": "#222222", "model": "#1f5fbf", "wrong_sound": "#d9822b", "still": "#8a8f98"}
+COLOURS = {"real": "#222222", "model": "#1f5fbf", "wrong_sound": "#d9822b", "still": "#8a8f98", "true_lips": "#3a8f4d"}
 
 
 def draw_dataset(folder: Path, gallery: Gallery, report: Report) -> None:

@@ -10,8 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from talkface.evaluate.metrics_table import DEFINITIONS, DETECTOR, PAPER_NOTE, Column, columns_of
 from talkface.evaluate.score import ClipScore
 from talkface.files import atomic_write, write_json
@@ -70,9 +68,14 @@ class Report:
 
     def definitions(self) -> dict[str, str]:
         """The definition of each column, with the detector and the number of frames."""
-        count = f"{self.frames:,} frames of {self.clips} clip{'s' * (self.clips != 1)}."
         by = {True: f"Detector: {DETECTOR}; {sum(self.lost.values())} frames without a face. ", False: ""}
-        return {c.name: f"{DEFINITIONS[c.name]} {by[c.landmarks]}{count}" for c in self.columns}
+        clips = f"{self.clips} clip{'s' * (self.clips != 1)}"
+        one_row = [score for score in self.scores if score.row == self.scores[0].row]
+        found = {}
+        for column in self.columns:
+            definition = DEFINITIONS[column.name].replace("{seed}", str(self.seed))
+            found[column.name] = f"{definition} {by[column.landmarks]}{column.frames(one_row):,} frames of {clips}."
+        return found
 
     def table(self) -> list[list[str]]:
         """Header and rows as text. A score is "score [low, high]", or "-" if there is none."""
@@ -112,9 +115,9 @@ class Report:
     def _pool(self, scores: list[ClipScore]) -> dict[str, Any]:
         row: dict[str, Any] = {}
         for column in self.columns:
-            clips = [score.sums[column.sums] for score in scores if column.sums in score.sums]
-            if clips:
-                row[column.name], interval = column.pooled(np.stack(clips), self.seed)
+            pooled = column.pooled(scores, self.seed)
+            if pooled is not None:
+                row[column.name], interval = pooled
                 row[f"{column.name}_ci95"] = list(interval)
         return row
 
@@ -139,7 +142,7 @@ def clip_table(path: Path | None, metrics: tuple[str, ...]) -> Iterator[Callable
 
 
 def _line(score: ClipScore, columns: tuple[Column, ...]) -> list[object]:
-    values = [float(c.score(score.sums[c.sums])) if c.sums in score.sums else math.nan for c in columns]
+    values = [column.of_clip(score) for column in columns]
     cells = ["" if math.isnan(value) else round(value, DECIMALS) for value in values]
     return [score.clip, score.speaker, score.row, score.frames, score.lost, score.real_lost, *cells]
 

@@ -9,9 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-import torch
-
-from talkface.device import cores
+from talkface.device import cores, one_thread
 from talkface.errors import TalkfaceError
 from talkface.evaluate.conditions import Conditions, clip_sound, describe_weights, load_generators, open_clips
 from talkface.evaluate.config import ROWS, DatasetEval, OutputOptions, PairEval, PairListEval
@@ -94,10 +92,10 @@ def evaluate_dataset(config: DatasetEval, on_step: OnStep, on_note: OnNote) -> t
         files |= dict(zip(names, config.ablation, strict=True))
     generators = load_generators(files, scorer.device)
     conditions = Conditions(clips, generators, config.identity, config.seed, scorer.device)
-    scoring = _DatasetScoring(conditions, scorer, config.rows, figures=config.figures is not None)
+    rows, notes = _possible_rows(config.rows, conditions)
+    scoring = _DatasetScoring(conditions, scorer, rows, figures=config.figures is not None)
     workers = config.workers or (cores() if scorer.device.type == "cpu" else 1)
     scores, gallery = scoring.run(config.csv, workers, on_step)
-    no_other_clip = "wrong_sound" in config.rows and len(clips) == 1
     report = Report(
         dataset=name,
         split=config.split,
@@ -105,11 +103,31 @@ def evaluate_dataset(config: DatasetEval, on_step: OnStep, on_note: OnNote) -> t
         metrics=scorer.metrics,
         scores=scores,
         paper=paper_row(name),
-        notes=["The row wrong_sound is left out: it needs the speech of another clip."] if no_other_clip else [],
+        notes=notes,
         seed=config.seed,
         facts={"identity": config.identity},
     )
     return report, gallery
+
+
+def _possible_rows(rows: tuple[str, ...], conditions: Conditions) -> tuple[tuple[str, ...], list[str]]:
+    """The rows that can be computed, and a note for each one that cannot.
+
+    Raises:
+        TalkfaceError: there are none.
+    """
+    reasons = {}
+    if "wrong_sound" in rows and len(conditions.clips) == 1:
+        reasons["wrong_sound"] = "it needs the speech of another clip."
+    if "true_lips" in rows and not conditions.takes_lips:
+        reasons["true_lips"] = "the paper's generator takes no lips."
+    possible = tuple(row for row in rows if row not in reasons)
+    if not possible:
+        raise TalkfaceError(
+            f"--rows {','.join(rows)} leaves no row: {' '.join(reasons.values())}",
+            "Score other rows: --rows still,model",
+        )
+    return possible, [f"The row {row} is left out: {reason}" for row, reason in reasons.items()]
 
 
 class _DatasetScoring:
@@ -141,11 +159,12 @@ class _DatasetScoring:
         sound, is_example, is_scattered = clip_sound(clip), number in self.examples, number in self.scattered
         shown = FIGURE_ROWS if is_example else ("model",) if is_scattered else ()
         rows = self.conditions.rows(number, clip, dict.fromkeys((*self.rows, *shown)))
+        photo = self.conditions.photo(number, clip)
         if not shown:
-            return self.scorer.score(clip.name, clip.speaker, clip.frames(), rows, sound), ClipPictures()
+            return self.scorer.score(clip.name, clip.speaker, clip.frames(), rows, sound, photo=photo), ClipPictures()
         recorder = Recorder(len(clip))
         real, watched = recorder.watch("real", clip.frames()), recorder.watch_rows(rows)
-        scores = self.scorer.score(clip.name, clip.speaker, real, watched, sound, keep_curves=is_example)
+        scores = self.scorer.score(clip.name, clip.speaker, real, watched, sound, is_example, photo)
         example = ablation = None
         if is_example:
             by_row = {score.row: score for score in scores}
@@ -191,19 +210,16 @@ def evaluate_videos(config: PairEval | PairListEval, on_step: OnStep, on_note: O
 
 @contextmanager
 def one_thread_each(workers: int) -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads in which PyTorch uses one core per thread. PyTorch's own setting is restored at the end.
+    """A pool of threads in which PyTorch uses one core per thread: two clips at once are faster than one on two cores.
 
-    The networks are too small to gain from several cores: two clips at the same time are faster than one on two cores.
+    PyTorch's own setting is restored at the end.
     """
-    before = torch.get_num_threads()
-    if workers > 1:
-        torch.set_num_threads(1)
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(before)
+    with one_thread(workers > 1):
+        pool = ThreadPoolExecutor(workers)
+        try:
+            yield pool
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 def in_order(

@@ -17,6 +17,7 @@ import torch
 from talkface.config import weights_dir
 from talkface.device import pick_device
 from talkface.evaluate.config import ScoringOptions
+from talkface.evaluate.mouths import OPEN, MouthJudge, RealMouths
 from talkface.face.find import MIN_FACE_FLAG, FaceFinder
 from talkface.face.landmarks import eye_distance, lips, mouth_opening, to_68
 from talkface.metrics.correlation import correlation_sums
@@ -27,10 +28,11 @@ from talkface.metrics.mutual_information import MutualInformation, load_mutual_i
 from talkface.metrics.psnr import psnr, psnr_lineage
 from talkface.metrics.ssim import ssim
 from talkface.metrics.sync import energy_of_windows, lag_sums, mel_decibels, steps_to_frames
+from talkface.model.lips import CLOSED
 
 BLOCK = 32  # frames scored together
 PICTURE_METRICS = {"psnr": psnr, "psnr_lineage": psnr_lineage, "ssim": ssim}
-LANDMARK_METRICS = {"lmd", "mouth_r", "sync"}
+LANDMARK_METRICS = {"lmd", "mouth_r", "opening", "sync"}
 
 
 @dataclass
@@ -85,6 +87,9 @@ class ClipScore:
     sums: dict[str, np.ndarray]
     """By name: the sums from which `metrics_table.COLUMNS` computes the scores."""
 
+    features: dict[str, np.ndarray] = field(default_factory=dict)
+    """float16 (n, D) of the judged mouths: "real" and "fake", for `mouth_kid`. Empty if no mouth was judged."""
+
     curves: dict[str, np.ndarray] = field(default_factory=dict)
     """(T,) by name: opening, real_opening (over eye distance) and lmd (px). Empty unless they were asked for."""
 
@@ -94,6 +99,8 @@ class Mouths(NamedTuple):
 
     points: np.ndarray
     """(N, 20, 2) aligned px."""
+    lips: np.ndarray
+    """(N, 40, 2) aligned px."""
     opening: np.ndarray
     """(N,) over eye distance."""
     eyes: np.ndarray
@@ -111,6 +118,7 @@ class Scorer:
         information: for `mi`.
         syncnet: for `lse`.
         device: where SyncNet is.
+        judge: for `mouth`.
     """
 
     def __init__(
@@ -120,9 +128,10 @@ class Scorer:
         information: MutualInformation | None = None,
         syncnet: SyncNet | None = None,
         device: torch.device | str = "cpu",
+        judge: MouthJudge | None = None,
     ) -> None:
         self.metrics, self.finder, self.information = metrics, finder, information
-        self.syncnet, self.device = syncnet, torch.device(device)
+        self.syncnet, self.device, self.judge = syncnet, torch.device(device), judge
         self.landmarks = bool(LANDMARK_METRICS & set(metrics))
 
     def score(
@@ -133,6 +142,7 @@ class Scorer:
         rows: Mapping[str, RowFrames],
         sound: ClipSound | None = None,
         keep_curves: bool = False,
+        photo: int | None = None,
     ) -> list[ClipScore]:
         """Score every row of one clip against its real frames.
 
@@ -143,23 +153,26 @@ class Scorer:
             rows: the rows by name.
             sound: sound of the clip.
             keep_curves: keep the per-frame curves in the result; landmarks are found even if no metric needs them.
+            photo: the frame that serves as the photo; PSNR, SSIM and `mouth` leave it out. None: there is none.
 
         Returns:
             One score for each row, in the same order.
         """
         sound = sound or ClipSound()
         landmarks = self.landmarks or keep_curves
-        truth = _Track(self, landmarks)
+        truth = _Track(self, landmarks or self.judge is not None)
         tracks = {row: _Track(self, landmarks, source.static) for row, source in rows.items()}
         streams = {row: iter(source.frames) for row, source in rows.items()}
         real = iter(real)
         while block := list(islice(real, BLOCK)):
             frames = np.stack(block)
             truth.measure(frames)
+            mouths = truth.judge_own(frames, photo)
             for row, stream in streams.items():
                 fake = np.stack(list(islice(stream, len(frames))))
                 tracks[row].measure(fake)
                 tracks[row].compare(frames, fake, truth)
+                tracks[row].judge(fake, mouths)
         energy = sound.frame_energy(truth.frames) if "sync" in self.metrics else None
         speech = None
         if self.information is not None and sound.windows is not None:
@@ -171,8 +184,9 @@ class Scorer:
                 row,
                 truth.frames,
                 track.lost if self.landmarks else 0,
-                truth.lost if self.landmarks else 0,
-                track.sums(truth, energy, speech),
+                truth.lost if self.landmarks or self.judge is not None else 0,
+                track.sums(truth, energy, speech, photo),
+                track.features(truth),
                 track.curves(truth) if keep_curves else {},
             )
             for row, track in tracks.items()
@@ -184,7 +198,7 @@ class Scorer:
         eyes = eye_distance(points)
         found = (flags >= MIN_FACE_FLAG) & (eyes > 1)
         opening = mouth_opening(lips(points), np.maximum(eyes, 1))
-        return Mouths(to_68(points)[:, MOUTH_68], np.where(found, opening, 0.0), eyes, found)
+        return Mouths(to_68(points)[:, MOUTH_68], lips(points), np.where(found, opening, 0.0), eyes, found)
 
     def lse_sums(
         self, frames: Iterable[np.ndarray], transforms: np.ndarray, sound: np.ndarray
@@ -213,6 +227,7 @@ class _Track:
 
     def __init__(self, scorer: Scorer, landmarks: bool, static: bool = False) -> None:
         self.scorer, self.landmarks, self.static, self.frames = scorer, landmarks, static, 0
+        self.opened = 0  # frames so far whose mouth is open enough to be judged
         self.values: dict[str, list[np.ndarray]] = defaultdict(list)
         self._of_frames: dict[str, np.ndarray] = {}
 
@@ -251,33 +266,72 @@ class _Track:
             distance[failed] = collapsed_mouth_distance(theirs)[failed]
             self.values["lmd"].append(distance)
 
+    def judge_own(self, frames: np.ndarray, photo: int | None) -> RealMouths | None:
+        """Choose the mouths of a block of real frames that are to be judged, and judge them, after `measure`."""
+        if self.scorer.judge is None:
+            return None
+        gap = self.values["opening"][-1] * self.values["eyes"][-1]
+        gap = np.where(np.arange(self.frames - len(frames), self.frames) == photo, 0, gap)
+        mouths = self.scorer.judge.real_mouths(frames, self.values["lips"][-1], gap, self.opened)
+        self.opened += int((gap > OPEN).sum())
+        self.judge(frames, mouths)
+        return mouths
+
+    def judge(self, frames: np.ndarray, mouths: RealMouths | None) -> None:
+        """Add what these frames show between the lips of the real ones."""
+        if self.scorer.judge is not None and mouths is not None:
+            for name, value in self.scorer.judge.judge(frames, mouths).items():
+                self.values[name].append(value)
+
     def all(self, name: str) -> np.ndarray:
         """(T, ...): the value of each frame so far."""
         return np.concatenate(self.values[name])
 
-    def sums(self, truth: _Track, energy: np.ndarray | None, speech: np.ndarray | None) -> dict[str, np.ndarray]:
+    def sums(
+        self, truth: _Track, energy: np.ndarray | None, speech: np.ndarray | None, photo: int | None = None
+    ) -> dict[str, np.ndarray]:
         """The sums that this clip adds to the scores of its row.
 
         Args:
             truth: the real frames.
             energy: (T,) log speech energy; None leaves `sync` out.
             speech: (T, D) from `MutualInformation.encode_speech`; None leaves `mi` out.
+            photo: the frame that the picture metrics leave out.
         """
         metrics, information = self.scorer.metrics, self.scorer.information
-        sums = {name: _mean_sums(self.all(name)) for name in PICTURE_METRICS if name in metrics}
+        counted = np.array([number != photo for number in range(self.frames)])
+        sums = {name: _mean_sums(self.all(name)[counted]) for name in PICTURE_METRICS if name in metrics}
         if "cpbd" in metrics:
             sums |= {"cpbd": _mean_sums(self.all("cpbd")), "cpbd_real": _mean_sums(truth.all("cpbd"))}
         if information is not None and speech is not None:
             sums |= information.sums(self.all("image"), speech)
             sums |= {f"{name}_real": value for name, value in information.sums(truth.all("image"), speech).items()}
-        return sums | self._mouth_sums(truth, energy) if self.scorer.landmarks else sums
+        if self.scorer.judge is not None:
+            sums["mouth_content"] = self._content_sums(truth)
+        return sums | self._landmark_sums(truth, energy) if self.scorer.landmarks else sums
 
-    def _mouth_sums(self, truth: _Track, energy: np.ndarray | None) -> dict[str, np.ndarray]:
+    def features(self, truth: _Track) -> dict[str, np.ndarray]:
+        """The features of the judged mouths, for the kernel distance over all clips."""
+        if not self.values["mouth_features"]:
+            return {}
+        return {"real": truth.all("mouth_features"), "fake": self.all("mouth_features")}
+
+    def _content_sums(self, truth: _Track) -> np.ndarray:
+        """Number of judged frames; teeth, darkness and sharpness of the real ones, then of the generated ones, (7,)."""
+        if not self.values["mouth_content"]:
+            return np.zeros(7)
+        real, fake = truth.all("mouth_content"), self.all("mouth_content")
+        return np.array([len(real), *real.sum(0), *fake.sum(0)])
+
+    def _landmark_sums(self, truth: _Track, energy: np.ndarray | None) -> dict[str, np.ndarray]:
         found, opening = truth.all("found"), self.all("opening")
         distance, eyes = self.all("lmd")[found], truth.all("eyes")[found]
         sums = {"lmd": _mean_sums(distance), "lmd_iod": _mean_sums(100 * distance / eyes), "mouth": np.zeros(3)}
+        openings = truth.all("opening")[found], opening[found]
+        totals = (float(value) for one in openings for value in (one.sum(), (one < CLOSED).sum()))
+        sums["opening"] = np.array([found.sum(), *totals])
         if found.any():
-            sums["mouth"] = correlation_sums(truth.all("opening")[found], opening[found])
+            sums["mouth"] = correlation_sums(*openings)
         if energy is not None:
             sums["sync"] = lag_sums(opening, energy)
         return sums
@@ -310,4 +364,5 @@ def build_scorer(options: ScoringOptions, on_note: Callable[[str], None]) -> Sco
         load_mutual_information(options.estimator, device) if "mi" in metrics else None,
         load_syncnet(options.syncnet, device) if "lse" in metrics and options.syncnet is not None else None,
         device,
+        MouthJudge(device) if "mouth" in metrics else None,
     )

@@ -27,6 +27,7 @@ class DepthwiseBlock(nn.Module):
         self.activation = nn.PReLU(outputs) if prelu else nn.ReLU()
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
         shortcut = x
         if self.stride == 2:
             shortcut = F.max_pool2d(x, 2)

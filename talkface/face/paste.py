@@ -1,7 +1,7 @@
 """Paste-back: composites generated faces into the photo at the photo's own resolution.
 
-The generator produces a flow on a region of the aligned face, and paint, mixture weights and a mask on a crop around the
-mouth. The result is
+The generator produces a flow on a region of the aligned face, and paint, mixture weights and a mask on a crop around
+the mouth. The result is
 
     mask * (paint, skull copy and jaw copy mixed) + (1 - mask) * (photo warped by the flow)
 
@@ -26,19 +26,32 @@ class PastedFrame(Protocol):
     """One frame of the generator; see `talkface.model.inference.OutputFrame`."""
 
     @property
-    def paint(self) -> np.ndarray: ...
+    def paint(self) -> np.ndarray:
+        """float32 (3, H, W) in [0, 1], on the crop at `corner`."""
+
     @property
-    def weights(self) -> np.ndarray: ...
+    def weights(self) -> np.ndarray:
+        """float32 (3, H, W): shares of paint, skull copy and jaw copy in the colour."""
+
     @property
-    def copy_flow(self) -> np.ndarray: ...
+    def copy_flow(self) -> np.ndarray:
+        """float32 (4, H, W) px: flows of the two copies."""
+
     @property
-    def mask(self) -> np.ndarray: ...
+    def mask(self) -> np.ndarray:
+        """float32 (H, W) in [0, 1]: where the colour replaces the carried photo."""
+
     @property
-    def flow(self) -> np.ndarray: ...
+    def flow(self) -> np.ndarray:
+        """float32 (2, h, w) px on `region`: the pixel at p shows the photo at p + flow(p)."""
+
     @property
-    def region(self) -> tuple[int, int, int, int]: ...
+    def region(self) -> tuple[int, int, int, int]:
+        """x, y, width, height in px of the aligned face."""
+
     @property
-    def corner(self) -> tuple[int, int]: ...
+    def corner(self) -> tuple[int, int]:
+        """x, y of the crop's first pixel in the aligned face."""
 
 
 class _Region(NamedTuple):
@@ -67,9 +80,8 @@ class Paster:
 
     def __init__(self, photo: np.ndarray, M: np.ndarray) -> None:
         self.photo = np.ascontiguousarray(photo)
-        self._photo_rgba = cv2.cvtColor(
-            self.photo, cv2.COLOR_RGB2RGBA
-        )  # OpenCV is faster with four channels than three
+        # OpenCV is faster with four channels than with three.
+        self._photo_rgba = cv2.cvtColor(self.photo, cv2.COLOR_RGB2RGBA)
         self.M = np.asarray(M, np.float64)
         self._regions: dict[tuple[int, int, int, int], _Region] = {}
 
@@ -148,8 +160,8 @@ class Paster:
         right, bottom = np.clip(np.ceil(corners.max(0)) + 1, 0, (width, height)).astype(int)
         # A window whose pixels are finer than the photo's is averaged down first, which prevents aliasing.
         scale = align.scale(self.M)
-        size = tuple(min(side, max(1, round(side / scale))) for side in (wide, high))
-        density = np.array([size[0] / wide, size[1] / high])
+        columns, rows = (min(side, max(1, round(side / scale))) for side in (wide, high))
+        density = np.array([columns / wide, rows / high])
         linear = self.M[:, :2] * density[:, None]
         shift = ((self.M @ (left, top, 1) - (x, y)) + 0.5) * density - 0.5
         grid = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), 2).astype(np.float32)
@@ -157,7 +169,7 @@ class Paster:
         source, colour, keep, face = (np.empty((*grid.shape[:2], channels), np.float32) for channels in (2, 4, 4, 4))
         warped = np.empty((*grid.shape[:2], 4), np.uint8)
         part = slice(top, bottom), slice(left, right)
-        return _Region(*part, to_window, size, grid, source, colour, keep, warped, face)
+        return _Region(*part, to_window, (columns, rows), grid, source, colour, keep, warped, face)
 
 
 def _resample(channels: Sequence[np.ndarray], region: _Region, out: np.ndarray, outside: float = 0.0) -> None:

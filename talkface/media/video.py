@@ -59,6 +59,7 @@ class VideoInfo:
 
     @property
     def has_audio(self) -> bool:
+        """Whether the file has audio."""
         return self.audio_duration is not None
 
 

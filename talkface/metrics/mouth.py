@@ -13,7 +13,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-LUMA = np.float32([0.299, 0.587, 0.114])
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 TEETH_LUMA = 0.62  # of the skin's luma; teeth are brighter
 DARK_LUMA = 0.3  # of the skin's luma; the dark of an open mouth is below it
 REDNESS_MARGIN = 0.02  # above the skin's redness at which a pixel is no tooth
@@ -45,7 +45,12 @@ def inner_mask(lips: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def reference(crop: np.ndarray, lips: np.ndarray) -> Reference:
-    """The colours of skin and lips of a real frame."""
+    """The colours of skin and lips of a real frame.
+
+    Args:
+        crop: uint8 RGB (H, W, 3).
+        lips: float (40, 2) px of the crop.
+    """
     outer, inner = _polygon(lips[:20], crop.shape), _polygon(lips[20:], crop.shape)
     ring = (cv2.dilate(outer, np.ones((13, 13))) - cv2.dilate(outer, np.ones((5, 5)))) > 0
     lip = (outer > 0) & ~(cv2.dilate(inner, np.ones((3, 3))) > 0)

@@ -113,10 +113,10 @@ def marginal_pairs(frames: int) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Two int64 (M,): j and k; empty for a clip that is too short.
     """
+    if frames < 2 * GAP:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     index = np.arange(frames)
-    shifts = np.unique(np.linspace(GAP, frames - GAP, SHIFTS).round().astype(int)) if frames >= 2 * GAP else []
+    shifts = np.unique(np.linspace(GAP, frames - GAP, SHIFTS).round().astype(int))
     pairs = [(index, (index + shift) % frames) for shift in shifts]
     pairs = [(j[np.abs(j - k) >= GAP], k[np.abs(j - k) >= GAP]) for j, k in pairs]
-    if not pairs:
-        return np.zeros(0, np.int64), np.zeros(0, np.int64)
     return np.concatenate([j for j, _ in pairs]), np.concatenate([k for _, k in pairs])

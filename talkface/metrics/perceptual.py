@@ -31,6 +31,8 @@ class PerceptualFeatures(nn.Module):
         TalkfaceError: the weights file is missing.
     """
 
+    mean: Tensor
+
     def __init__(self, path: Path | None = None) -> None:
         super().__init__()
         self.blocks = nn.ModuleList(
@@ -40,7 +42,7 @@ class PerceptualFeatures(nn.Module):
         if not path.is_file():
             raise TalkfaceError(
                 f"The perceptual features {path} are missing.",
-                "Reinstall talkface, or train with --set perceptual_weight=0.",
+                "Reinstall talkface.",
             )
         self.load_state_dict({name: tensor.float() for name, tensor in load_file(path).items()})
         self.requires_grad_(False)
@@ -53,7 +55,7 @@ class PerceptualFeatures(nn.Module):
         for number, block in enumerate(self.blocks):
             if number:
                 x = F.max_pool2d(x, 2)
-            for layer in block:
+            for layer in block.children():
                 x = F.relu(layer(x))
             found.append(x / 100)
         return found

@@ -44,8 +44,8 @@ def attend(photo: Tensor, mask: Tensor, rate: Tensor | float) -> Tensor:
 def attention_rate(progress: float) -> tuple[float, float]:
     """The range that the attention rate is drawn from at a point of training (paper 3.3).
 
-    High (0.7 to 0.9) for the first 40 %, falling to low (0.1 to 0.3) until 70 %, low until 85 %, then 1. The paper gives
-    the rates and their order; the times are ours.
+    High (0.7 to 0.9) for the first 40 %, falling to low (0.1 to 0.3) until 70 %, low until 85 %, then 1. The paper
+    gives the rates and their order; the times are ours.
 
     Args:
         progress: share of training that is done, in [0, 1].

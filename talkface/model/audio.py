@@ -87,7 +87,7 @@ class AudioEncoder(nn.Module):
     """Speech features and the photo's lips to lips and closures.
 
     Args:
-        features: F, numbers of one frame; 0 hears the paper's 20x13 MFCC windows in their place.
+        features: F, numbers of one frame; 0 takes the paper's 20x13 MFCC windows in their place.
         width: channels of the lip network; the closure network has half.
         dropout: share of values that training leaves out.
     """
@@ -156,11 +156,11 @@ class Expression(NamedTuple):
 
     gain: float = 1.35
     """Factor on the opening."""
-    offset: float = 0.01
+    offset: float = 0.0
     """Opening that is taken off before."""
-    open_below: float = 0.4
+    open_below: float = 0.5
     """Probability of a shut mouth from which the lips begin to close."""
-    shut_above: float = 0.7
+    shut_above: float = 0.8
     """Probability from which they are shut."""
 
 

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 SLOPE = 0.2  # of every leaky ReLU
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def zero_bias(layer: nn.Conv2d) -> nn.Conv2d:
+    """A convolution whose bias, where it has one, begins at 0."""
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
 
 
 def kaiming_init(layer: nn.Conv2d) -> nn.Conv2d:
     """Initial weights that keep the signal's scale; PyTorch's own let it fade to a fiftieth over seven layers."""
     nn.init.kaiming_normal_(layer.weight, SLOPE)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer
+    return zero_bias(layer)
+
+
+def faint_init(layer: nn.Conv2d) -> nn.Conv2d:
+    """A convolution whose outputs begin near 0: weights of standard deviation 0.01."""
+    nn.init.normal_(layer.weight, std=0.01)
+    return zero_bias(layer)
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv2d:
@@ -22,7 +36,7 @@ def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Conv
     return kaiming_init(nn.Conv2d(inputs, outputs, kernel, stride, (kernel - 1) // 2))
 
 
-def zero_init(layer: nn.Module) -> nn.Module:
+def zero_init(layer: Network) -> Network:
     """A layer that outputs 0 until it is trained."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
@@ -30,7 +44,7 @@ def zero_init(layer: nn.Module) -> nn.Module:
 
 
 def leaky(x: Tensor) -> Tensor:
-    """Leaky ReLU."""
+    """Leaky ReLU with slope 0.2, of any shape."""
     return F.leaky_relu(x, SLOPE)
 
 
@@ -58,6 +72,6 @@ class ResBlock(nn.Module):
         return x + self.second(leaky(hidden))
 
 
-def conv_weights_channels_last(network: nn.Module) -> nn.Module:
+def conv_weights_channels_last(network: Network) -> Network:
     """Convolution weights in channels_last order: a fifth faster on CPUs, more on tensor cores."""
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in torch's stubs

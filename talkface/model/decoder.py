@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from talkface.model.blocks import ResBlock, conv, leaky, zero_init
+from talkface.model.blocks import ResBlock, conv, faint_init, leaky, zero_bias, zero_init
 
 COPY_REACH = 4.0  # px by which a copy of the photo may be displaced further
 
@@ -26,12 +26,9 @@ class FrameDecoder(nn.Module):
         self.up_fine, self.join_fine = conv(middle, fine, 1), conv(2 * fine, fine, 1)
         self.fine = ResBlock(fine)
         self.flow_head = zero_init(nn.Conv2d(middle, 4, 1))
-        self.picture_head = nn.Conv2d(fine, 24, 3, 1, 1)
-        nn.init.normal_(self.picture_head.weight, std=0.01)
-        nn.init.zeros_(self.picture_head.bias)
-        self.smooth = nn.Conv2d(6, 6, 3, 1, 1)  # against the grid that pixel_shuffle leaves
+        self.picture_head = faint_init(nn.Conv2d(fine, 24, 3, 1, 1))
+        self.smooth = zero_bias(nn.Conv2d(6, 6, 3, 1, 1))  # against the grid that pixel_shuffle leaves
         nn.init.dirac_(self.smooth.weight)
-        nn.init.zeros_(self.smooth.bias)
 
     def forward(self, maps: tuple[Tensor, Tensor, Tensor], style: Tensor) -> tuple[Tensor, Tensor]:
         """Returns (B, 6, H, W): logits of the paint (3) and of the mixture (3); and (B, 4, H, W) px."""

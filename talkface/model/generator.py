@@ -38,7 +38,7 @@ class GeneratorConfig:
     """Sizes of the generator. Defaults are the bundled weights'."""
 
     hearing: str = "recogniser"
-    """What the Audio Encoder hears: "recogniser", features of a frozen speech recogniser; "mfcc", the paper's windows."""
+    """Input of the Audio Encoder: "recogniser", features of a frozen speech recogniser; "mfcc", the paper's windows."""
     widths: tuple[int, int, int] = (32, 64, 96)
     """Channels at 1/2, 1/4 and 1/8 of the crop's resolution."""
     style: int = 96
@@ -101,8 +101,8 @@ class Frame(NamedTuple):
     colour: Tensor
     """(B, 3, H, W) in [0, 1]: paint and copies mixed."""
     mask: Tensor
-    """(B, 1, H, W) in [0, 1]: where the colour replaces the carried photo: between the predicted lips, with a soft edge.
-    It is the attention mask that is fed back with the frame (paper 3.3)."""
+    """(B, 1, H, W) in [0, 1]: where the colour replaces the carried photo, between the predicted lips, with a soft
+    edge. It is the attention mask that is fed back with the frame (paper 3.3)."""
     flow: Tensor
     """(B, 2, H, W) px: of the carried photo."""
     paint: Tensor

@@ -1,7 +1,7 @@
 """From a waveform to the speech features of video frames, for sounds of any length, in constant memory.
 
-The recogniser hears windows of 10 s every 8 s; of each only the middle counts, so that every vector is heard with at
-least a second of sound on both sides. 0.3 s of silence stand before and after the sound.
+The recogniser gets windows of 10 s every 8 s; of each only the middle counts, so that every vector has at least a
+second of sound on both sides. 0.3 s of silence stand before and after the sound.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from talkface.config import SOUND_RATE
-from talkface.media.logmel import log_mel
+from talkface.model.logmel import log_mel
 from talkface.model.recogniser import PADDING, STRIDE, VECTORS_PER_SECOND, WIDTH, WINDOW, SpeechEncoder
 
 TENTH = SOUND_RATE // 10  # samples: the padded sound is a whole number of these

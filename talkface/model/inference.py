@@ -74,9 +74,13 @@ def to_picture(frame: Tensor) -> np.ndarray:
 
 
 def crop_corner(lips: np.ndarray) -> tuple[int, int]:
-    """x, y of the first pixel of the mouth's crop, for lip points (40, 2) px of the aligned face."""
-    x, y = lips[[20, 30]].mean(0) + np.float32([-WIDTH / 2, BELOW_CORNERS - HEIGHT / 2])
-    return min(max(round(float(x)), 0), SIZE - WIDTH), min(max(round(float(y)), 0), SIZE - HEIGHT)
+    """x, y of the first pixel of the mouth's crop, inside REGION, for lip points (40, 2) px of the aligned face."""
+    x, y = lips[[20, 30]].mean(0) + np.array([-WIDTH / 2, BELOW_CORNERS - HEIGHT / 2], np.float32)
+    left, top, width, height = REGION
+    return (
+        min(max(round(float(x)), left), left + width - WIDTH),
+        min(max(round(float(y)), top), top + height - HEIGHT),
+    )
 
 
 @torch.inference_mode()
@@ -88,14 +92,14 @@ def predict_lips(
     Args:
         generator: in eval mode.
         face: who speaks.
-        features: of each frame, as the generator hears: float32 (768,), or (20, 13) for MFCC.
+        features: of each frame, as the generator takes them: float32 (768,), or (20, 13) for MFCC.
         expression: factor on the opening of the mouth; 1 is life's spread.
     """
     encoder = generator.audio_encoder
     device = encoder.direction.device
     photo = torch.from_numpy(face.lips).to(device)[None]
-    source, held, before = iter(features), [], 0
-    ended = False
+    source, before, ended = iter(features), 0, False
+    held: list[np.ndarray] = []
     while not ended:
         wanted = before + BLOCK + REACH
         while len(held) < wanted and not ended:
@@ -151,9 +155,8 @@ class FaceRenderer:
         self.fade = self._fade()
         x, y = self.corner
         photo = self.whole[:, :, y : y + HEIGHT, x : x + WIDTH].contiguous(memory_format=torch.channels_last)
-        points, nose = (
-            torch.from_numpy(p - np.float32(self.corner)).to(self.device)[None] for p in (face.lips, face.nose)
-        )
+        origin = np.array(self.corner, np.float32)
+        points, nose = (torch.from_numpy(p - origin).to(self.device)[None] for p in (face.lips, face.nose))
         self.identity = generator.encode_identity(photo, points, nose)
         self.previous, self.mask = photo, generator.first_mask(self.identity)
 
@@ -175,9 +178,16 @@ class FaceRenderer:
         flow = self.lip_warp(torch.from_numpy(self.face.lips).to(self.device)[None] - shift, moves)[0] * (
             share * self.fade
         )
-        arrays = (x[0].cpu().numpy() for x in (frame.paint, frame.weights, frame.copy_flow))
-        mask, flow_array = frame.mask[0, 0].cpu().numpy(), flow[0].cpu().numpy()
-        return OutputFrame(self._aligned(frame, flow), *arrays, mask, flow_array, REGION, self.corner)
+        return OutputFrame(
+            face=self._aligned(frame, flow),
+            paint=frame.paint[0].cpu().numpy(),
+            weights=frame.weights[0].cpu().numpy(),
+            copy_flow=frame.copy_flow[0].cpu().numpy(),
+            mask=frame.mask[0, 0].cpu().numpy(),
+            flow=flow[0].cpu().numpy(),
+            region=REGION,
+            corner=self.corner,
+        )
 
     def _aligned(self, frame: Frame, flow: Tensor) -> np.ndarray:
         """The frame on the aligned face, uint8 (256, 256, 3)."""
@@ -211,6 +221,11 @@ def generate_paper_frames(
     """Frames of the face by the paper's generator, one for each 20x13 MFCC window.
 
     It draws whole faces, so paste-back covers the whole aligned face and fades out at its border.
+
+    Args:
+        generator: in eval mode.
+        face: who speaks.
+        windows: of each frame, float32 (20, 13).
     """
     device = generator.first.device
     photo = to_network(face.face, device)
@@ -222,8 +237,13 @@ def generate_paper_frames(
     for window in windows:
         frame = generator.step(photo, torch.from_numpy(window).to(device)[None], previous, mask, 1.0)
         previous, mask = frame.picture, frame.mask
-        picture = frame.picture[0].cpu().numpy()
-        aligned = to_picture(frame.picture[0])
         yield OutputFrame(
-            aligned, picture, whole, np.concatenate([still, still]), cover, still, (0, 0, SIZE, SIZE), (0, 0)
+            face=to_picture(frame.picture[0]),
+            paint=frame.picture[0].cpu().numpy(),
+            weights=whole,
+            copy_flow=np.concatenate([still, still]),
+            mask=cover,
+            flow=still,
+            region=(0, 0, SIZE, SIZE),
+            corner=(0, 0),
         )

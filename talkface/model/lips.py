@@ -1,7 +1,7 @@
 """Lip shapes: how far they are open, and how to open or close them.
 
-Lip points are those of `talkface.face.landmarks.LIPS`, (..., 40, 2) px of the aligned face. An opening is the gap of the
-inner lips over the eye distance, 0 where they touch; people speak at a mean of about 0.08.
+Lip points are those of `talkface.face.landmarks.LIPS`, (..., 40, 2) px of the aligned face. An opening is the gap of
+the inner lips over the eye distance, 0 where they touch; people speak at a mean of about 0.08.
 """
 
 from __future__ import annotations

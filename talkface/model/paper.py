@@ -21,7 +21,7 @@ from talkface.config import ALIGNED_LIPS, SIZE
 from talkface.errors import TalkfaceError
 from talkface.model.attention import attend, coarse_mask
 from talkface.model.audio import WindowEncoder
-from talkface.model.blocks import conv, leaky
+from talkface.model.blocks import conv, faint_init, leaky
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,7 @@ class PaperFrameDecoder(nn.Module):
         self.up = nn.ModuleList(conv(coarse + 2 * fine, fine) for coarse, fine in pairs)
         self.film = nn.ModuleList(nn.Linear(features, 2 * fine) for _, fine in pairs)
         self.refine = nn.ModuleList(conv(fine, fine) for _, fine in pairs)
-        self.head = nn.Conv2d(widths[0], 4, 3, 1, 1)
-        nn.init.normal_(self.head.weight, std=0.01)
-        nn.init.zeros_(self.head.bias)
+        self.head = faint_init(nn.Conv2d(widths[0], 4, 3, 1, 1))
 
     def forward(self, identity: list[Tensor], image: list[Tensor], audio: Tensor) -> PaperFrame:
         """Maps from fine to coarse, (B, D) -> the frame."""

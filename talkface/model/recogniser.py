@@ -1,8 +1,10 @@
-"""The first blocks of a speech recogniser's encoder, frozen: what hears a stranger.
+"""The first blocks of a speech recogniser's encoder, frozen: features that serve for unknown voices too.
 
 Whisper tiny.en (openai/whisper, MIT): two convolutions, sinusoidal positions and transformer blocks give 50 vectors of
-384 numbers a second. The first two blocks know sounds, the later ones words. Weights: `weights/speech_encoder.safetensors`,
-see weights/NOTICE.
+384 numbers a second. The first two blocks know sounds, the later ones words. The weights are in
+`weights/speech_encoder.safetensors`, see weights/NOTICE.
+
+Shapes: B sounds, T frames of the log-mel spectrogram (10 ms).
 """
 
 from __future__ import annotations
@@ -32,6 +34,7 @@ class Attention(nn.Module):
         self.query, self.key, self.value, self.out = (nn.Linear(WIDTH, WIDTH) for _ in range(4))
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T / 2, 384) -> (B, T / 2, 384)."""
         heads = (
             layer(x).unflatten(2, (HEADS, WIDTH // HEADS)).transpose(1, 2)
             for layer in (self.query, self.key, self.value)
@@ -49,6 +52,7 @@ class Block(nn.Module):
         self.mlp_ln = nn.LayerNorm(WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(B, T / 2, 384) -> (B, T / 2, 384)."""
         x = x + self.attn(self.attn_ln(x))
         return x + self.mlp(self.mlp_ln(x))
 

@@ -4,16 +4,20 @@
 
 The work is divided into shards (`plan`). An engine (`local_engine`, `ray_engine`) distributes them to workers
 (`worker`), which decode the videos, find and align the faces (`build`) and check their quality (`limits`). At the end
-the finished shards become a data set (`summary`). To continue a run that was stopped, run the same command again.
+the finished shards become a data set (`summary`), and the sound offset of each source is estimated (`offsets`). To
+continue a run that was stopped, run the same command again; the offsets are estimated again each time.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from talkface.config import SPLITS, data_root
 from talkface.data.layouts import LAYOUTS, find_sources, limit_evenly
@@ -23,9 +27,12 @@ from talkface.files import make_folder
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.preprocess.limits import QualityLimits
 from talkface.preprocess.local_engine import run_local
+from talkface.preprocess.offsets import OffsetPlan, load_predictor
 from talkface.preprocess.plan import ShardSpec, parse_part, part_of, shards_to_do
 from talkface.preprocess.summary import CONTACT_SHEET, Summary, summarise
 from talkface.preprocess.worker import Progress, RunSpec
+
+MAX_AV_OFFSET = 1.0  # seconds; a larger one by hand was probably meant in milliseconds or frames
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,13 @@ class PreprocessConfig:
     limits: QualityLimits = field(default_factory=QualityLimits)
     """Quality limits within which a video becomes a clip."""
 
+    av_offset: float | Literal["estimate"] = "estimate"
+    """Seconds by which the sound lags behind the picture, for all sources; "estimate" to estimate that of each."""
+
+    av_weights: Path | None = None
+    """Generator whose Audio Encoder estimates the sound offsets. Default: the bundled one. For a fair evaluation it
+    must not have been trained on these videos."""
+
 
 @dataclass(frozen=True)
 class Report:
@@ -89,10 +103,11 @@ class Report:
     seconds: float
     workers: int
     left: int
-    """Number of videos that belong to other parts of --shard and are not done yet."""
+    """Number of videos of other parts of --shard that are not done yet. The run that leaves none estimates offsets."""
 
     @property
     def contact_sheet(self) -> Path:
+        """The picture of sample faces."""
         return self.root / CONTACT_SHEET
 
     @property
@@ -112,14 +127,18 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
 
     Args:
         config: what to preprocess, and how.
-        on_step: called with (videos done, videos to do) after each video.
+        on_step: called with (videos done, videos to do) after each video, and then with (clips heard, clips to hear)
+            while the sound offsets are estimated.
 
     Raises:
-        TalkfaceError: the folder, layout or engine does not exist, no video was found, there is no ffmpeg, or the disk
-            is full.
+        TalkfaceError: the folder, layout, engine or weights file does not exist, no video was found, there is no
+            ffmpeg, or the disk is full.
     """
     _check(config)
     ffmpeg_exe()
+    load = partial(load_predictor, config.av_weights)
+    if config.av_weights:
+        load()  # a wrong file must not be noticed only when all videos are done
     part = parse_part(config.shard)
     sources = find_sources(config.data, config.source, config.split, config.split_list)
     if config.limit is not None:
@@ -142,12 +161,16 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
         # The finished shards become a readable data set. An error in this must not replace the one that ended the run.
         with suppress(Exception):
             if shard_indexes(root):
-                summarise(root, name)
+                summarise(root, name, config.data)
         raise
     seconds = time.monotonic() - begun
     make_folder(root)
-    summary = summarise(root, name)
-    left = _count_videos(all_shards) - total
+    left = _count_videos(shards_to_do(sources, root, config.clips_per_shard))
+    if config.av_offset != "estimate":
+        plan = OffsetPlan(seconds=config.av_offset)
+    else:
+        plan = OffsetPlan(load=None if left else load, on_step=on_step)
+    summary = summarise(root, name, config.data, plan)
     return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, left)
 
 
@@ -165,6 +188,17 @@ def _check(config: PreprocessConfig) -> None:
             f"--split-list cannot be used with --data {config.data}, a layout that defines the splits itself.",
             "Leave out --split-list, or use --data folder.",
         )
+    if config.av_offset != "estimate":
+        if not math.isfinite(config.av_offset) or abs(config.av_offset) > MAX_AV_OFFSET:
+            raise TalkfaceError(
+                f"--av-offset {config.av_offset} is not a valid offset.",
+                f"Give seconds from {-MAX_AV_OFFSET} to {MAX_AV_OFFSET}, or estimate.",
+            )
+        if config.av_weights:
+            raise TalkfaceError(
+                "--av-weights has no effect beside --av-offset SECONDS, which estimates nothing.",
+                "Leave out one of them.",
+            )
     numbers = {
         "workers": (config.workers, 0),
         "limit": (config.limit, 1),

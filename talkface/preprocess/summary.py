@@ -1,12 +1,13 @@
-"""From finished shards to a data set: index, manifest, audio-video offset, counts and contact sheet.
+"""From finished shards to a data set: index, manifest, sound offsets, counts and contact sheet.
 
-All of this depends only on the indexes of the shards, so it can be written again at any time by any array job.
+All of this depends only on the finished shards, so it can be written again at any time by any array job.
 """
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ import cv2
 import numpy as np
 
 from talkface.data.clip import unpack
-from talkface.data.reader import evenly_spaced
+from talkface.data.reader import ClipDataset, evenly_spaced
 from talkface.data.shards import DATASET, FORMAT, INDEX, read_lines, read_members, shard_indexes
 from talkface.files import write_json, write_lines
 from talkface.media.image import save_png
 from talkface.preprocess import reasons
+from talkface.preprocess.offsets import OffsetPlan, Offsets, find_offsets, guess_layout, source_names
 from talkface.preprocess.sync import LAG_SECONDS, out_of_step, pooled_offset
 
 MANIFEST = "manifest.jsonl"
@@ -37,15 +39,26 @@ class Summary:
 
     frames: int
     bytes_per_clip: int
-    av_offset: float
-    """Seconds by which the sound lags behind the picture in the whole data set. The reader corrects it."""
+    offsets: Offsets
+    """The sound offset of each source, and of the data set. The reader corrects them."""
 
     av_correlation: float
-    """Correlation of mouth opening and loudness at that offset."""
+    """Highest correlation of mouth opening and loudness, over the whole data set."""
+
+    @property
+    def av_offset(self) -> float:
+        """The sound offset of the data set, in seconds: that of all clips whose source has none of its own."""
+        return self.offsets.av_offset
 
 
-def summarise(root: Path, name: str) -> Summary:
+def summarise(root: Path, name: str, layout: str | None = None, plan: OffsetPlan | None = None) -> Summary:
     """Write index.jsonl, manifest.jsonl, dataset.json and contact_sheet.png of a data set from its finished shards.
+
+    Args:
+        root: folder of the data set.
+        name: of the data set.
+        layout: lrw, grid or folder; None for that in dataset.json, or else what the names of the clips look like.
+        plan: where the sound offsets come from; None keeps those in dataset.json.
 
     Raises:
         TalkfaceError: a file cannot be written, for example because the disk is full, or a shard is shorter than its
@@ -56,35 +69,45 @@ def summarise(root: Path, name: str) -> Summary:
         lines = sorted(
             (line for part in parts for line in read_lines(part)), key=lambda line: (line["split"], line["name"])
         )
-        summary = _write(root, name, lines)
+        summary = _write(root, name, lines, layout, plan or OffsetPlan())
         if shard_indexes(root) == parts:  # otherwise another job has finished a shard, and its summary may lack ours
             return summary
 
 
-def _write(root: Path, name: str, lines: list[dict[str, Any]]) -> Summary:
-    offset, correlation = _offset(lines)
-    lines = [_check_sync(line, offset) for line in lines]
+def _write(root: Path, name: str, lines: list[dict[str, Any]], layout: str | None, plan: OffsetPlan) -> Summary:
+    stored = json.loads((root / DATASET).read_text(encoding="utf-8")) if (root / DATASET).is_file() else {}
+    kept = [line for line in lines if line["status"] == reasons.KEPT]
+    layout = layout or stored.get("layout") or guess_layout(kept)
+    # The clips that turn out to be out of step are heard too: before the offset is known, no clip can be called that.
+    assumed, correlation = _loudness_offset(kept)
+    sources = source_names(kept, layout)
+    clips = ClipDataset(root, [line | {"av_offset": assumed} for line in kept])
+    offsets = find_offsets(clips, sources, assumed, plan, stored)
+    offset_of = {(line["split"], line["name"]): offsets.of(source) for line, source in zip(kept, sources, strict=True)}
+    lines = [_check_sync(line, offset_of.get((line["split"], line["name"]), 0.0)) for line in lines]
     kept = [line for line in lines if line["status"] == reasons.KEPT]
     write_lines(root / MANIFEST, (_manifest_line(line) for line in lines))
-    write_lines(root / INDEX, (_index_line(line, offset) for line in kept))
+    write_lines(root / INDEX, (_index_line(line, offset_of[line["split"], line["name"]]) for line in kept))
     counts = Counter((line["split"], line["status"]) for line in lines)
     frames = sum(line["frames"] for line in kept)
     size = sum(sum(line["data"][-1]) for line in kept)
-    facts = {"format": FORMAT, "name": name, "clips": len(kept), "frames": frames, "av_offset": offset}
     _write_contact_sheet(root, kept)
+    facts = {"format": FORMAT, "name": name, "layout": layout, "clips": len(kept), "frames": frames}
+    facts |= {"av_offset": offsets.av_offset, "av_correlation": round(correlation, 3)}
     # Last: a data set without this file is not finished.
-    write_json(root / DATASET, facts | {"av_correlation": round(correlation, 3)})
-    return Summary(dict(counts), frames, size // max(len(kept), 1), offset, correlation)
+    write_json(root / DATASET, facts | {"sources": {n: asdict(source) for n, source in offsets.sources.items()}})
+    return Summary(dict(counts), frames, size // max(len(kept), 1), offsets, correlation)
 
 
-def _offset(lines: list[dict[str, Any]]) -> tuple[float, float]:
-    kept = [line for line in lines if line["status"] == reasons.KEPT and line.get("sound", True)]
-    curves = np.array([line["curve"] for line in kept]).reshape(-1, len(LAG_SECONDS))
-    return pooled_offset(curves, np.array([line["frames"] for line in kept]))
+def _loudness_offset(kept: list[dict[str, Any]]) -> tuple[float, float]:
+    """`pooled_offset` of the clips with sound."""
+    with_sound = [line for line in kept if line.get("sound", True)]
+    curves = np.array([line["curve"] for line in with_sound]).reshape(-1, len(LAG_SECONDS))
+    return pooled_offset(curves, np.array([line["frames"] for line in with_sound]))
 
 
 def _check_sync(line: dict[str, Any], offset: float) -> dict[str, Any]:
-    """The line, with its status changed if the clip is out of step. A worker cannot know the offset of the data set."""
+    """The line, with its status changed if the clip is out of step. A worker cannot know the offset of its source."""
     kept = line["status"] == reasons.KEPT
     wrong = kept and out_of_step(np.array(line["curve"]), line["frames"], offset)
     return line | {"status": reasons.OUT_OF_STEP} if wrong else line

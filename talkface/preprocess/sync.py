@@ -19,12 +19,13 @@ MIN_FRAMES = 8  # for the correlation at one lag
 MIN_CLIPS = 20  # for the offset of a data set
 MIN_CORRELATION = 0.05  # at the peak of the pooled curve
 MIN_STANDARD_ERRORS = 5.0  # by which that peak must exceed the median of the curve
+MAX_OFFSET = 0.12  # seconds; loudness has found larger lags only where sentences begin alike
 
 # When a single clip counts as out of step:
 MIN_CLIP_FRAMES = 50  # a clip of less than 2 s is too short for a decision
-MAX_DEVIATION = 0.2  # seconds between its lag and the offset of the data set
+MAX_DEVIATION = 0.2  # seconds between its lag and the offset of its source
 MIN_PEAK = 0.5  # its correlation at that lag ...
-MIN_PEAK_MARGIN = 0.3  # ... and how much smaller it is at the offset of the data set
+MIN_PEAK_MARGIN = 0.3  # ... and how much smaller it is at the offset of its source
 # With these limits none of 337 clips of GRID (3 s) is out of step. After their sound was shifted by 0.3 s, 36 % are;
 # after a shift of 0.4 s, 67 % are.
 
@@ -69,10 +70,16 @@ def peak_lag(curve: np.ndarray) -> tuple[float, float]:
     if top in (0, len(curve) - 1):
         return float(LAG_SECONDS[top]), float(curve[top])
     left, middle, right = curve[top - 1 : top + 2]
-    bend = left - 2 * middle + right
-    shift = 0.0 if bend >= 0 else 0.5 * (left - right) / bend
+    shift = peak_shift(curve[top - 1 : top + 2])
     lag = LAG_SECONDS[top] + shift * (LAG_SECONDS[1] - LAG_SECONDS[0])
     return float(lag), float(middle - 0.25 * (left - right) * shift)
+
+
+def peak_shift(values: np.ndarray) -> float:
+    """Where the parabola through three equidistant values peaks, in steps from the middle one; 0 if it has no peak."""
+    left, middle, right = values
+    bend = left - 2 * middle + right
+    return 0.0 if bend >= 0 else float(0.5 * (left - right) / bend)
 
 
 def pooled_offset(curves: np.ndarray, frames: np.ndarray) -> tuple[float, float]:
@@ -83,7 +90,7 @@ def pooled_offset(curves: np.ndarray, frames: np.ndarray) -> tuple[float, float]
         frames: (clips,) the lengths of the clips, which are their weights in the mean.
 
     Returns:
-        The lag is 0 if there are too few clips, or if the peak is too low or at the edge of LAG_SECONDS.
+        The lag is 0 if there are too few clips, if the peak is too low, or if the lag exceeds MAX_OFFSET.
     """
     if len(curves) == 0:
         return 0.0, 0.0
@@ -91,12 +98,12 @@ def pooled_offset(curves: np.ndarray, frames: np.ndarray) -> tuple[float, float]
     lag, correlation = peak_lag(pooled)
     error = curves[:, np.argmax(pooled)].std() / len(curves) ** 0.5
     significant = correlation - np.median(pooled) >= MIN_STANDARD_ERRORS * error and correlation >= MIN_CORRELATION
-    reliable = len(curves) >= MIN_CLIPS and significant and LAG_SECONDS[0] < lag < LAG_SECONDS[-1]
+    reliable = len(curves) >= MIN_CLIPS and significant and abs(lag) <= MAX_OFFSET
     return (round(lag, 4) if reliable else 0.0), correlation
 
 
 def out_of_step(curve: np.ndarray, frames: int, offset: float) -> bool:
-    """Whether the lag of a clip clearly differs from that of its data set, by more than MAX_DEVIATION.
+    """Whether the lag of a clip clearly differs from that of its source, by more than MAX_DEVIATION.
 
     Clips of less than MIN_CLIP_FRAMES (those of LRW have 29) are never out of step: within a second, wrong lags
     correlate by chance as well as the right one.
@@ -104,7 +111,7 @@ def out_of_step(curve: np.ndarray, frames: int, offset: float) -> bool:
     Args:
         curve: (len(LAG_SECONDS),) of the clip.
         frames: length of the clip.
-        offset: lag of the data set, seconds.
+        offset: lag of its source, seconds.
     """
     lag, correlation = peak_lag(curve)
     margin = correlation - np.interp(offset, LAG_SECONDS, curve)

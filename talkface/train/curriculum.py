@@ -128,7 +128,7 @@ class Curriculum:
         encoder = self._generator().audio_encoder
         if encoder.windows is None:
             raise TalkfaceError(
-                "Stage visemes trains an encoder of MFCC windows; this generator hears a recogniser.",
+                "Stage visemes trains an encoder of MFCC windows; this generator takes a recogniser's features.",
                 "Leave the stage out, or use --set generator.hearing=mfcc.",
             )
         speech = VisemeBatches(None, self.config.seed)
@@ -138,7 +138,7 @@ class Curriculum:
     def _lips(self, stage: Stage, fresh: bool) -> RunningStage:
         encoder, config = self._generator().audio_encoder, self.config.lips
         clips = self._speech(self.datasets, config.copies if self.config.augment else 0)
-        trainer = LipsStage(encoder, config, clips, fresh, self.synchronise)
+        trainer = LipsStage(encoder, config, clips, fresh, self.config.augment, self.synchronise)
         batches = LipBatches(clips, self.config.seed, landmark_noise=config.landmark_noise)
         unseen = self._speech(self.validation, 0) if self._validation_has_sound() else []
 
@@ -190,7 +190,7 @@ class Curriculum:
         generator = self.networks.generator
         if isinstance(generator, Generator) and generator.audio_encoder.windows is None:
             raise TalkfaceError(
-                "Stage full trains generators that hear MFCC, as the paper's does; this one hears a recogniser.",
+                "Stage full trains generators that take MFCC windows; this one takes a recogniser's features.",
                 "Leave the stage out, or use --set generator.hearing=mfcc.",
             )
         batches = self._sequences()

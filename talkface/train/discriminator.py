@@ -6,6 +6,7 @@ Shapes: B batch, H x W the picture. Pictures are float32 in [0, 1].
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +30,7 @@ class FrameDiscriminator(nn.Module):
         super().__init__()
         strides = max(STRIDES, math.ceil(math.log2(max(height, width) / 6)))
         sizes = [3, *(min(channels * 2**k, 4 * channels) for k in range(strides))]
-        self.image = nn.ModuleList(conv(a, b, 3, 2) for a, b in zip(sizes, sizes[1:], strict=False))
+        self.image = nn.ModuleList(conv(a, b, 3, 2) for a, b in pairwise(sizes))
         self.audio = nn.Sequential(
             nn.Linear(MFCC_STEPS * MFCC_COEFFS, 256), nn.LeakyReLU(0.2), nn.Linear(256, 128), nn.LeakyReLU(0.2)
         )

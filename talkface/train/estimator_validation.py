@@ -31,6 +31,6 @@ class EstimatorValidation:
 
     def figures(self, network: StatisticsNetwork) -> dict[str, float]:
         """`mi` and `mi_auc` of the real frames, as `talkface eval` defines them."""
-        information = MutualInformation(network)
+        information = MutualInformation(network, next(network.parameters()).device)
         found = [information.sums(information.encode_frames(f), information.encode_speech(m)) for f, m in self.clips]
         return {name: float(mean_of_sums(np.sum([sums[name] for sums in found], 0))) for name in ("mi", "mi_auc")}

@@ -22,7 +22,7 @@ from talkface.model.paper import PaperGenerator
 from talkface.train import losses
 from talkface.train.discriminator import FrameDiscriminator
 from talkface.train.lips_stage import lip_shape_loss
-from talkface.train.optimizing import EMA, Synchronise, frozen, optimizer_step
+from talkface.train.optimizing import EMA, Synchronise, frozen, mixed_precision, optimizer_step
 from talkface.train.presets import ObjectiveConfig
 from talkface.train.rollout import roll_out
 
@@ -58,7 +58,7 @@ class FullStage:
         adversaries = nn.ModuleList([self.discriminator, self.statistics])
         self.optimizer = torch.optim.Adam(generator.parameters(), config.learning_rate, BETAS)
         self.adversary_optimizer = torch.optim.Adam(adversaries.parameters(), config.adversary_learning_rate, BETAS)
-        self.ema = EMA(generator, config.ema, trained=True)
+        self.ema = EMA(generator, config.ema, trained=isinstance(generator, Generator))  # the paper's starts here
 
     def step(self, step: int, progress: float, batch: SequenceBatch) -> dict[str, Tensor]:
         """One step of discriminator and statistics network, then of the generator; the loss terms by name.
@@ -71,8 +71,9 @@ class FullStage:
         config, windows = self.config, batch.own_windows.flatten(0, 1)
         self.generator.train()
         real = batch.frames.flatten(0, 1)
-        generated = roll_out(self.generator, batch, self._rate(progress, len(batch.photo)))
-        fake = generated.frames
+        with mixed_precision(self.device):
+            generated = roll_out(self.generator, batch, self._rate(progress, len(batch.photo)))
+        fake = generated.frames.float()
 
         against = {"discriminator": self._discriminator_loss(real, fake.detach(), windows)}
         if config.estimate != "none":
@@ -146,7 +147,7 @@ class EstimatorStage:
         synchronise: Synchronise | None = None,
     ) -> None:
         self.statistics, self.config, self.moments, self.synchronise = statistics, config, moments, synchronise
-        self.optimizer = torch.optim.AdamW(statistics.parameters(), 5e-4, weight_decay=0.02)
+        self.optimizer = torch.optim.AdamW(statistics.parameters(), config.estimator_learning_rate, weight_decay=0.02)
         self.ema = EMA(statistics, 0.995)
 
     def step(self, step: int, progress: float, batch: SequenceBatch) -> dict[str, Tensor]:
@@ -157,7 +158,7 @@ class EstimatorStage:
         partner = other_moments(clips, self.moments, batch.frames.shape[1]).to(frames.device)
         scores = self.statistics.joint_and_marginal(frames, batch.own_windows.flatten(0, 1), partner)
         terms = {"statistics": -ESTIMATES["js" if self.config.estimate == "none" else self.config.estimate](*scores)}
-        rate = 5e-4 * min(1.0, (step + 1) / 100) * (1 - 0.95 * progress)
+        rate = self.config.estimator_learning_rate * min(1.0, (step + 1) / 100) * (1 - 0.95 * progress)
         optimizer_step(self.optimizer, terms, self.config.clip_norm, rate, self.synchronise)
         self.ema.update(self.statistics)
         return {name: value.detach() for name, value in terms.items()}

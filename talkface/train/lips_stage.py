@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,6 +48,7 @@ class LipsStage:
         config: weights and rates.
         clips: the training clips.
         fresh: set the statistics; False where a checkpoint brings them.
+        augment: distort MFCC windows.
         synchronise: averages gradients over the processes that train together.
     """
 
@@ -56,9 +58,11 @@ class LipsStage:
         config: LipsConfig,
         clips: Sequence[SpeechClip],
         fresh: bool = True,
+        augment: bool = True,
         synchronise: Synchronise | None = None,
     ) -> None:
         self.encoder, self.config, self.synchronise = encoder, config, synchronise
+        self.distorts = augment and encoder.windows is not None
         if fresh:
             encoder.direction.copy_(opening_direction([torch.from_numpy(clip.lips[0]) for clip in clips]))
         if fresh and encoder.windows is None:
@@ -71,7 +75,7 @@ class LipsStage:
     def step(self, step: int, progress: float, batch: LipBatch) -> dict[str, Tensor]:
         """One step; the loss terms by name."""
         self.encoder.train()
-        features = batch.features if self.encoder.windows is None else distort_sound(batch.features)
+        features = distort_sound(batch.features) if self.distorts else batch.features
         audio = self.encoder(features, batch.photo_lips)
         total = batch.counts.sum()
         shape = (lip_shape_loss(audio.lips, batch.lips) * batch.counts).sum() / total
@@ -103,8 +107,8 @@ class LipsStage:
     def _learning_rate(self, progress: float) -> float:
         """One cycle: up over the first tenth, then down along a cosine."""
         if progress < 0.1:
-            return self.config.learning_rate * (0.04 + 0.96 * 0.5 * (1 - np.cos(np.pi * progress / 0.1)))
-        return self.config.learning_rate * 0.5 * (1 + np.cos(np.pi * (progress - 0.1) / 0.9))
+            return self.config.learning_rate * (0.04 + 0.96 * 0.5 * (1 - math.cos(math.pi * progress / 0.1)))
+        return self.config.learning_rate * 0.5 * (1 + math.cos(math.pi * (progress - 0.1) / 0.9))
 
 
 @torch.inference_mode()
@@ -123,13 +127,14 @@ def lip_figures(encoder: AudioEncoder, clips: Sequence[SpeechClip], how: Express
     """
     sums, distance, still = np.zeros(3), 0.0, 0.0
     real_openings, fake_openings, jerks = [], [], np.zeros(2)
+    device = encoder.direction.device
     for clip in clips:
-        lips = torch.from_numpy(clip.lips[0])
-        audio = encoder(torch.from_numpy(clip.features[0].astype(np.float32))[None], lips[:1])
+        lips = torch.from_numpy(clip.lips[0]).to(device)
+        audio = encoder(torch.from_numpy(clip.features[0].astype(np.float32)).to(device)[None], lips[:1])
         fake = (audio.lips if how is None else expressive_lips(audio, encoder.direction, 1.0, how))[0]
         distance += float(_distance(fake, lips).sum())
         still += float(_distance(lips[:1].expand_as(lips), lips).sum())
-        a, b = (mouth_opening(x.numpy(), EYE_DISTANCE) for x in (lips, fake))
+        a, b = (mouth_opening(x.cpu().numpy(), EYE_DISTANCE) for x in (lips, fake))
         sums += correlation_sums(a, b)
         jerks += np.abs(np.diff(b)).sum(), np.abs(np.diff(a)).sum()
         real_openings.append(a)

@@ -1,4 +1,4 @@
-"""The files in which a run tells what happens: log.jsonl, sample pictures, TensorBoard where it is installed."""
+"""The files in which a run tells what happens: log.jsonl, and TensorBoard's where it is installed."""
 
 from __future__ import annotations
 

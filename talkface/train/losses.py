@@ -25,7 +25,13 @@ def generator_gan_loss(fake_logits: Tensor) -> Tensor:
 
 
 def perceptual_loss(features: PerceptualFeatures, real: Tensor, fake: Tensor) -> Tensor:
-    """Squared distance of phi(real) and phi(fake), mean over positions and channels, summed over layers (Eq. 10)."""
+    """Squared distance of phi(real) and phi(fake), mean over positions and channels, summed over layers (Eq. 10).
+
+    Args:
+        features: phi, frozen.
+        real: (N, 3, H, W).
+        fake: (N, 3, H, W).
+    """
     pairs = zip(features(real), features(fake), strict=True)
     return torch.stack([F.mse_loss(b, a.detach()) for a, b in pairs]).sum()
 
@@ -39,5 +45,5 @@ def crop_lips(picture: Tensor) -> Tensor:
 
 
 def lip_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Mean absolute difference on the lip area (Eq. 11)."""
+    """Mean absolute difference of pictures (N, 3, H, W) on the lip area (Eq. 11)."""
     return F.l1_loss(crop_lips(fake), crop_lips(real))

@@ -64,36 +64,56 @@ class Painted(NamedTuple):
 
 
 def paint_over_real(identity: Identity, frame: Frame, shape: MouthShape, real: Tensor) -> Painted:
-    """The generated mouth in the real frame: within the painted area the composed frame, outside the real one."""
+    """The generated mouth in the real frame: within the painted area the composed frame, outside the real one.
+
+    Args:
+        identity: of `Generator.encode_identity`.
+        frame: of `Generator.step`.
+        shape: of the lips that `frame` was generated for.
+        real: (N, 3, H, W), the real frame.
+    """
     carried = warp(identity.image, frame.flow)
     inside = frame.mask * frame.colour + (shape.edged - frame.mask) * carried
     return Painted(inside + (1 - shape.edged) * real, shape.edged)
 
 
 def mouth_l1_loss(real: Tensor, painted: Painted) -> Tensor:
-    """Mean absolute difference over the painted area; each frame counts alike."""
+    """Mean absolute difference from the real frame (N, 3, H, W) over the painted area; each frame counts alike."""
     error = (painted.over_real - real).abs().mean(1, keepdim=True).sum((1, 2, 3))
     return (error / painted.edged.sum((1, 2, 3)).clamp(min=SMALLEST_AREA)).mean()
 
 
 def open_patches(shape: MouthShape, like: Tensor) -> Tensor:
     """1 for the patches that show an open mouth, at the size of a map of logits, (N, 1, h, w)."""
-    return (F.adaptive_avg_pool2d(shape.edged, like.shape[2:]) > LEAST_SHARE).float()
+    height, width = like.shape[2:]
+    return (F.adaptive_avg_pool2d(shape.edged, (height, width)) > LEAST_SHARE).float()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the values where the mask is 1; 0 where it is 0 everywhere."""
+    """Mean of the values (N, 1, h, w) where the mask of that size is 1; 0 where it is 0 everywhere."""
     return (values * mask).sum() / mask.sum().clamp(min=1)
 
 
 def relativistic_loss(better: list[Tensor], worse: list[Tensor], shape: MouthShape) -> Tensor:
-    """softplus(worse - better), mean over patches of open mouth, summed over the two scales; ln 2 each at chance."""
+    """softplus(worse - better), mean over patches of open mouth, summed over the two scales; ln 2 each at chance.
+
+    Args:
+        better: maps of logits (N, 1, h, w) of `MouthDiscriminator` that are to be the higher ones.
+        worse: those that are to be the lower ones, of the same places in the same crops.
+        shape: of all crops.
+    """
     pairs = zip(better, worse, strict=True)
     return torch.stack([masked_mean(F.softplus(w - b), open_patches(shape, b)) for b, w in pairs]).sum()
 
 
 def feature_matching_loss(fake: list[Tensor], real: list[Tensor], shape: MouthShape) -> Tensor:
-    """Difference of the discriminator's features of generated and real crops, relative to the size of the real ones."""
+    """Difference of the discriminator's features of generated and real crops, relative to the size of the real ones.
+
+    Args:
+        fake: feature maps (N, c, h, w) of `MouthDiscriminator`, of each layer.
+        real: those of the real crops.
+        shape: of all crops.
+    """
     terms = [
         masked_mean((f - r).abs().mean(1, keepdim=True), open_patches(shape, f)) / r.abs().mean()
         for f, r in zip(fake, real, strict=True)

@@ -56,6 +56,8 @@ class MouthValidation:
     def __init__(self, datasets: Sequence[ClipDataset], seed: int = 7, per_person: int = PER_PERSON) -> None:
         self.features = PerceptualFeatures()
         self.items = [item for dataset in datasets for item in _items(dataset, seed, per_person)]
+        if not self.items:
+            return
         self.references: list[Reference] = [reference(item.real, item.lips[1]) for item in self.items]
         self.inside = [inner_mask(item.lips[1], item.real.shape) for item in self.items]
         self.area = self._areas()
@@ -68,12 +70,12 @@ class MouthValidation:
     @torch.inference_mode()
     def generated(self, generator: Generator, batch: int = 16) -> np.ndarray:
         """The generated mouths in the real surroundings, uint8 (N, H, W, 3)."""
-        pictures = []
+        pictures, device = [], generator.position.device
         for start in range(0, len(self.items), batch):
             items = self.items[start : start + batch]
-            photo, real = _tensor([i.photo for i in items]), _tensor([i.real for i in items])
+            photo, real = (_tensor([getattr(i, name) for i in items]).to(device) for name in ("photo", "real"))
             photo_lips, lips, nose, noses = (
-                torch.from_numpy(np.stack([getattr(i, name) for i in items]))
+                torch.from_numpy(np.stack([getattr(i, name) for i in items])).to(device)
                 for name in ("photo_lips", "lips", "photo_nose", "noses")
             )
             identity = generator.encode_identity(photo, photo_lips, nose)
@@ -83,13 +85,14 @@ class MouthValidation:
                 frame = generator.step(identity, conditions, previous, mask)
                 previous, mask = generator.compose(identity, frame), frame.mask
             over_real = paint_over_real(identity, frame, conditions.shape, real).over_real
-            pictures.append((over_real.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).numpy())
+            pictures.append((over_real.clamp(0, 1) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy())
         return np.concatenate(pictures)
 
     def judge(self, pictures: np.ndarray) -> dict[str, float]:
         """The figures of given pictures, uint8 (N, H, W, 3), one for each item."""
         features = mouth_features(self.features, _tensor(list(pictures)), self.area)
-        real, fake = ([], [])
+        real: list[tuple[float, float, float]] = []
+        fake: list[tuple[float, float, float]] = []
         for item, colours, inside, picture in zip(self.items, self.references, self.inside, pictures, strict=True):
             for found, crop in ((real, item.real), (fake, picture)):
                 content = mouth_content(crop, item.lips[1], colours)
@@ -111,10 +114,11 @@ class MouthValidation:
 
 def _items(dataset: ClipDataset, seed: int, per_person: int) -> list[Item]:
     """For each person some frames with an open mouth, each with a closed and with a toothy photo."""
-    random, by_person = np.random.default_rng(seed), {}
+    random = np.random.default_rng(seed)
+    by_person: dict[str, list[int]] = {}
     for number, (speaker, name) in enumerate(zip(dataset.clip_speakers, dataset.names, strict=True)):
         by_person.setdefault(speaker or name, []).append(number)
-    items = []
+    items: list[Item] = []
     for clips in by_person.values():
         arrays = {number: dataset.arrays(number) for number in clips}
         gaps = {n: mouth_opening(a["lips"].astype(np.float32), EYE_DISTANCE) * EYE_DISTANCE for n, a in arrays.items()}
@@ -146,11 +150,17 @@ def _item_pair(
     items = []
     for kind, photo in zip(PHOTOS, (int(far[gap[far].argmin()]), int(far[int(np.argmax(teeth))])), strict=True):
         corner = crop_corner(lips[photo] + nose[moment] - nose[photo])
-        crops = [np.ascontiguousarray(_cut(picture, corner)) for picture in (frames[photo], shown)]
-        shift = corner.astype(np.float32)
-        pair = [before, moment]
+        shift, pair = corner.astype(np.float32), [before, moment]
         items.append(
-            Item(*crops, lips[photo] - shift, lips[pair] - shift, nose[photo] - shift, nose[pair] - shift, kind)
+            Item(
+                photo=_cut(frames[photo], corner),
+                real=_cut(shown, corner),
+                photo_lips=lips[photo] - shift,
+                lips=lips[pair] - shift,
+                photo_nose=nose[photo] - shift,
+                noses=nose[pair] - shift,
+                kind=kind,
+            )
         )
     return items
 
@@ -163,7 +173,7 @@ def _teeth(frame: np.ndarray, lips: np.ndarray) -> int:
 
 def _cut(picture: np.ndarray, corner: np.ndarray) -> np.ndarray:
     left, top = corner
-    return picture[top : top + HEIGHT, left : left + WIDTH]
+    return np.ascontiguousarray(picture[top : top + HEIGHT, left : left + WIDTH])
 
 
 def _tensor(pictures: list[np.ndarray]) -> Tensor:

@@ -53,6 +53,11 @@ class EMA:
         self.updates = state["updates"]
 
 
+def mixed_precision(device: torch.device) -> torch.autocast:
+    """bfloat16 for convolutions and matrix products on CUDA inside the block; float32 elsewhere."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda")
+
+
 class frozen:
     """No gradient for the parameters of `network` inside the block; gradients still pass through it."""
 
@@ -98,7 +103,7 @@ def optimizer_step(
         loss.backward()
     for group in optimizer.param_groups:
         if learning_rate is not None:
-            group["lr"] = learning_rate
+            group["lr"] = float(learning_rate)  # a numpy scalar could not be loaded from a checkpoint
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     if synchronise is not None:
         synchronise(parameters)

@@ -17,7 +17,7 @@ class TrainOptions:
     data: tuple[str, ...]
     """Names (or folders) of preprocessed data sets."""
     out: Path
-    """Folder of the run: checkpoints, log.jsonl, samples, generator.safetensors."""
+    """Folder of the run: checkpoints, log.jsonl, generator.safetensors."""
     split: str = "train"
     """Which split to learn from."""
     device: str = "auto"
@@ -30,8 +30,6 @@ class TrainOptions:
     """A checkpoint every so many steps besides."""
     keep: int = 3
     """Newest checkpoints to keep."""
-    sample_steps: int = 500
-    """Between two sample pictures."""
     validation: tuple[str, ...] | None = None
     """Data sets whose split "val" is validated on; None takes those of `data` that have one."""
     validation_steps: int = 1000
@@ -53,7 +51,7 @@ class TrainOptions:
     def __post_init__(self) -> None:
         if not self.data:
             raise TalkfaceError("--data names no data set.", "Give one, or several with commas: --data lrw,grid")
-        for name in ("log_steps", "sample_steps", "validation_steps", "keep"):
+        for name in ("log_steps", "validation_steps", "keep"):
             if getattr(self, name) < 1:
                 flag = f"--{name.replace('_', '-')}"
                 raise TalkfaceError(f"{flag} {getattr(self, name)} is less than 1.", "Give a number of at least 1.")

@@ -67,7 +67,7 @@ class LipsConfig:
     ema: float = 0.98
     """Decay of the averaged weights."""
     copies: int = 2
-    """Distorted copies of each recording that the recogniser hears besides."""
+    """Distorted copies of each recording that are learned from besides."""
     landmark_noise: float = 1.0
     """px, added to the photo's lip points."""
 
@@ -134,6 +134,8 @@ class ObjectiveConfig:
     """Of the generator."""
     adversary_learning_rate: float = 2e-4
     """Of discriminator and statistics network."""
+    estimator_learning_rate: float = 5e-4
+    """Of the statistics network in the stage "estimator", at the beginning."""
     clip_norm: float = 1.0
     """Largest norm of each network's gradient."""
     ema: float = 0.999
@@ -176,6 +178,11 @@ class TrainConfig:
         names = {stage.name for stage in self.stages}
         if isinstance(self.generator, PaperConfig) and names & {"visemes", "lips", "mouth"}:
             raise TalkfaceError("The paper's generator has the stages full and estimator only.", "Use --stages full.")
+
+    @staticmethod
+    def field_of(stage: str) -> str:
+        """The field that says how a stage is trained: "lips", "mouth" or "full"."""
+        return {"visemes": "lips", "lips": "lips", "mouth": "mouth"}.get(stage, "full")
 
     @property
     def total_steps(self) -> int:

@@ -23,7 +23,7 @@ from talkface.train.curriculum import Curriculum, Networks, RunningStage
 from talkface.train.log import RunLog
 from talkface.train.optimizing import NotFinite
 from talkface.train.options import Diverged, StageProgress, Step, TrainOptions
-from talkface.train.presets import TrainConfig
+from talkface.train.presets import Stage, TrainConfig
 from talkface.train.processes import join
 
 EXPLODED = 1e4  # a loss beyond this is taken for divergence
@@ -58,7 +58,9 @@ class Run:
         self.options, self.config, self.begun = options, config, begun
         self.processes = join(options.device, config)
         self.leads, self.device = self.processes.rank == 0, self.processes.device
-        self.step, self.stage_state, self.stopping, self.saved_step = 0, None, False, None
+        self.step, self.stopping = 0, False
+        self.stage_state: dict[str, Any] | None = None
+        self.saved_step: int | None = None
         self.best: tuple[float, dict[str, Tensor]] | None = None
         datasets = [open_dataset(name, options.split) for name in options.data]
         self.networks = Networks.build(config, self.device)
@@ -69,7 +71,9 @@ class Run:
         self.weights = options.out / "generator.safetensors"
         self._resume()
         if options.compile:
-            self.networks.generator.step = torch.compile(self.networks.generator.step)  # type: ignore[method-assign]
+            generator = self.networks.generator
+            for part in (generator.identity_encoder, generator.image_encoder, generator.frame_decoder):
+                part.compile()  # of this network alone: averaged copies stay as they are
         self.log = RunLog(options.out, self.step) if self.leads else None
         self.running: RunningStage | None = None
         self.saved = time.monotonic()
@@ -92,14 +96,13 @@ class Run:
         for stage in self.config.stages:
             if self.step < begin + stage.steps:
                 state = self.stage_state if self.step > begin else None
+                torch.manual_seed(self._seed(begin) + (1 << 32))  # of its adversaries: the same in all processes
                 self.running = self.curriculum.build(stage, state is None)
                 if state is not None:
                     self.running.trainer.load_state_dict(state)
                 else:
                     self.best = None
                 yield StageProgress(stage, begin)
-                if self.step == begin + stage.steps:
-                    self._finish_stage()
             begin += stage.steps
 
     def batches(self, place: StageProgress) -> Iterator[Any]:
@@ -110,7 +113,7 @@ class Run:
         loader = DataLoader(
             _Steps(self.running.batch, count),
             batch_size=None,
-            sampler=range(first, count),  # type: ignore[arg-type]  # any iterable of indices serves
+            sampler=range(first, count),
             num_workers=min(workers, 1) if place.stage.name in ("visemes", "lips") else workers,
             multiprocessing_context="fork" if workers and hasattr(os, "fork") else None,
         )
@@ -124,30 +127,32 @@ class Run:
             Diverged: a loss is NaN or infinite.
         """
         assert self.running is not None
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step + (self.processes.rank << 40))
+        torch.manual_seed(self._seed(self.step) + (self.processes.rank << 40))
         try:
             trainer, inside = self.running.trainer, self.step - place.begin
             losses = trainer.step(inside, place.progress(self.step), self.processes.share(batch))
         except NotFinite as error:
-            raise self._diverged(str(error)) from error
+            raise self._diverged(str(error), place.stage) from error
         return self.processes.mean(losses)
 
     def after_step(
         self, place: StageProgress, losses: dict[str, Tensor], on_step: Callable[[Step], None] | None
     ) -> None:
-        """Counts, checks, validates, logs, saves."""
+        """Counts, checks, logs, validates, ends the stage, saves."""
         self.step += 1
         due, logged = self._checkpoint_due(), self.step % self.options.log_steps == 0
+        if logged or due or self.device.type == "cpu":
+            values = {name: value.item() for name, value in losses.items()}  # the GPU is waited for here
+            self._check(values, place.stage)
+            if logged and self.leads:
+                self._report(place, values, on_step)
         inside = self.step - place.begin
         if inside % self.options.validation_steps == 0 or inside == place.stage.steps:
             self._validate(place)
-        if logged or due or self.device.type == "cpu":
-            values = {name: value.item() for name, value in losses.items()}  # the GPU is waited for here
-            self._check(values)
-            if logged and self.leads:
-                self._report(place, values, on_step)
+        if inside == place.stage.steps:
+            self._finish_stage()
         if due:
-            self.checkpoint()
+            self.checkpoint(place.stage)
 
     def must_stop(self) -> bool:
         """Whether time is up or a signal asked for an end; one answer for all processes."""
@@ -156,7 +161,7 @@ class Run:
             return False
         return self.processes.any(late or self.stopping)
 
-    def checkpoint(self) -> None:
+    def checkpoint(self, stage: Stage | None = None) -> None:
         """Writes what is needed to resume, and the weights as they are now, whole or not at all.
 
         Raises:
@@ -167,7 +172,7 @@ class Run:
             return
         networks = (self.networks.generator, self.networks.statistics)
         if not all(bool(torch.isfinite(p).all()) for network in networks for p in network.parameters()):
-            raise self._diverged("a weight is not a number")
+            raise self._diverged("a weight is not a number", stage or self.config.stages[-1])
         out = self.options.out
         state = {
             "networks": self.networks.state_dict(),
@@ -206,7 +211,8 @@ class Run:
         """The averaged weights, the best of them by validation, take the place of the last ones."""
         assert self.running is not None
         self.running.network.load_state_dict(self._averaged())
-        self.best = None
+        self.processes.take_over(self.running.network)
+        self.running, self.best = None, None
 
     def _validate(self, place: StageProgress) -> None:
         """Figures on unseen people into the log; the best average so far is kept."""
@@ -215,8 +221,8 @@ class Run:
             return
         network = running.trainer.ema.network
         figures = running.validate(network)
-        score = running.score(figures)
-        if self.best is None or score < self.best[0]:
+        score = float(running.score(figures))
+        if self.best is None or not score >= self.best[0]:  # a score that is not a number is replaced
             self.best = score, {name: tensor.clone() for name, tensor in network.state_dict().items()}
         assert self.log is not None
         self.log.validation(place.stage.name, self.step, figures)
@@ -250,17 +256,23 @@ class Run:
         by_steps = self.options.checkpoint_steps and self.step % self.options.checkpoint_steps == 0
         return bool(by_steps) or time.monotonic() - self.saved > 60 * self.options.checkpoint_minutes
 
-    def _check(self, values: dict[str, float]) -> None:
+    def _seed(self, step: int) -> int:
+        """Of all random draws in the networks after `step` steps."""
+        return self.config.seed * 1_000_003 + step
+
+    def _check(self, values: dict[str, float], stage: Stage) -> None:
         bad = {name: value for name, value in values.items() if not abs(value) < EXPLODED}
         if bad:
             name, value = next(iter(bad.items()))
-            raise self._diverged(f"the loss {name!r} is {value}")
+            raise self._diverged(f"the loss {name!r} is {value}", stage)
 
-    def _diverged(self, what: str) -> Diverged:
+    def _diverged(self, what: str, stage: Stage) -> Diverged:
+        rate = "estimator_learning_rate" if stage.name == "estimator" else "learning_rate"
+        smaller = getattr(getattr(self.config, self.config.field_of(stage.name)), rate) / 4
         return Diverged(
             f"Training stopped at step {self.step}: {what}. The last good checkpoint is in {self.options.out}.",
             f"Go on from its weights with a smaller learning rate: --init {self.weights} --out ANOTHER_FOLDER "
-            "--set mouth.learning_rate=1e-4",
+            f"--set {stage.name}.{rate}={smaller:g}",
         )
 
     def _report(self, place: StageProgress, values: dict[str, float], on_step: Callable[[Step], None] | None) -> None:
