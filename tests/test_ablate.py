@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 from talkface import ablate as study
 from talkface.ablate import AblateOptions, ablate, plan, strips
@@ -14,6 +15,7 @@ from talkface.ablate.table import write_table
 from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
 from talkface.media.strips import GAP, LABEL_WIDTH, TIME_HEIGHT
+from talkface.model.checkpoint import load_generator
 from talkface.train import Diverged, train
 from talkface.train.presets import ABLATIONS, PAPER_TABLE_3, Stage
 
@@ -24,7 +26,8 @@ ROWS = ("baseline", "full")
 
 @pytest.fixture(scope="module")
 def two_stages(mini_train_config):
-    return replace(mini_train_config, stages=(Stage("sound", 100, 8), Stage("full", 100, 2)))
+    stages = (Stage("lips", 2, 4, rollout=6), Stage("full", 100, 1, rollout=1, moments=2))
+    return replace(mini_train_config, stages=stages)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +38,8 @@ def data(tmp_path_factory, synthetic_clips, write_dataset):
 
 @pytest.fixture(autouse=True)
 def speed(monkeypatch):
-    """A step of stage "sound" takes 0.1 s, a step of stage "full" 0.5 s."""
-    monkeypatch.setattr(plan, "seconds_per_step", lambda training, config: [0.1, 0.5])
+    """A step of stage "full" takes 0.5 s."""
+    monkeypatch.setattr(plan, "seconds_per_step", lambda training, config: [0.5])
 
 
 def measure(weights):
@@ -48,9 +51,9 @@ def measure(weights):
 def run(data, train_options, two_stages):
     """Runs a study of two rows on the drawn clips."""
 
-    def run(out, rows=ROWS, minutes=0.02, config=two_stages, init=None, on_step=None, on_note=None, **measured_on):
+    def run(out, rows=ROWS, minutes=0.02, config=two_stages, init=None, on_step=None, on_note=None, **others):
         training = train_options(data, out, init=init)
-        asked = AblateOptions(training, minutes, **{"test_data": "synthetic", "rows": rows} | measured_on)
+        asked = AblateOptions(training, minutes, **{"test_data": "synthetic", "rows": rows} | others)
         return ablate(asked, config, measure, open_dataset(data, "test"), on_step, on_note)
 
     return run
@@ -60,18 +63,16 @@ def run(data, train_options, two_stages):
 def done(tmp_path_factory, run):
     out = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan, "seconds_per_step", lambda training, config: [0.1, 0.5])
+        patch.setattr(plan, "seconds_per_step", lambda training, config: [0.5])
         told = []
         return out, run(out, on_step=told.append), told
 
 
-def test_the_budget_is_divided_among_the_stages_as_the_steps_of_the_preset_are(done):
-    """1.2 s of the 60 s that the whole preset takes at 0.1 s and 0.5 s a step: a fiftieth, two steps of each stage."""
+def test_the_budget_gives_the_steps_of_each_row_and_the_start_is_trained_once(done):
+    """1.2 s of the 50 s that the stage takes at 0.5 s a step: two steps. The common start is trained once, unchanged."""
     out, _, told = done
-    assert [step.lesson for step in told] == [
-        f"{row}: {stage}" for row in ROWS for stage in ("sound",) * 2 + ("full",) * 2
-    ]
-    assert json.loads((out / "table.json").read_text())["steps"] == {"sound": 2, "full": 2}
+    assert [step.stage for step in told] == ["start: lips"] * 2 + [f"{row}: full" for row in ROWS for _ in range(2)]
+    assert json.loads((out / "table.json").read_text())["steps"] == {"full": 2}
 
 
 def test_the_table_has_the_measured_figures_and_the_papers(done):
@@ -101,8 +102,55 @@ def test_strips_show_the_real_frames_and_each_row(done):
 
 def test_finished_rows_are_not_trained_again(done, monkeypatch, run):
     out, lines, _ = done
-    monkeypatch.setattr(study, "train", None)
-    assert run(out) == lines
+
+    def resumed(training, config, on_step=None):
+        assert training.out.name == study.START
+        return train(training, config, on_step)
+
+    monkeypatch.setattr(study, "train", resumed)
+    told = []
+    assert run(out, on_step=told.append) == lines
+    assert told == []
+
+
+def test_all_rows_start_from_the_same_weights(done):
+    """The start's sound is learned in the stage "lips"; no row has moved far from it in two small steps."""
+    out, _, _ = done
+    start, *rows = (load_generator(out / name / "generator.safetensors").state_dict() for name in ("start", *ROWS))
+    for row in rows:
+        assert all((row[name] - tensor).abs().max() < 1e-3 for name, tensor in start.items())
+    assert torch.equal(start["audio_encoder.direction"], rows[0]["audio_encoder.direction"])
+
+
+def test_a_file_of_weights_takes_the_place_of_the_start(done, tmp_path, run):
+    told = []
+    init = done[0] / "start" / "generator.safetensors"
+    lines = run(tmp_path, rows=("da",), init=init, on_step=told.append)
+    assert [step.stage for step in told] == ["da: full"] * 2
+    assert [line["row"] for line in lines] == ["still", "da"]
+    assert not (tmp_path / "start").exists()
+
+
+def test_baseline_and_full_are_trained_once_for_each_seed(done, tmp_path, run):
+    init = done[0] / "start" / "generator.safetensors"
+    lines = run(tmp_path, rows=("baseline", "mine", "full"), init=init, seeds=2)
+    assert [line["row"] for line in lines] == ["still", "baseline", "mine", "full", "baseline-2", "full-2"]
+    assert [line["paper_name"] for line in lines[4:]] == ["Baseline, seed 2", "Ours (+ AMIE + DA), seed 2"]
+    assert all("paper_lmd" not in line for line in lines[4:])
+    seeds = [json.loads((tmp_path / name / "figures.json").read_text())["config"]["seed"] for name in ("full", "full-2")]
+    assert seeds == [0, 1]
+    one, two = (load_generator(tmp_path / name / "generator.safetensors").state_dict() for name in ("full", "full-2"))
+    assert not torch.equal(one["frame_decoder.smooth.bias"], two["frame_decoder.smooth.bias"])
+
+
+def test_a_number_of_seeds_below_one_is_an_error(tmp_path, run):
+    with pytest.raises(TalkfaceError, match="--seeds 0"):
+        run(tmp_path, seeds=0)
+
+
+def test_a_preset_without_the_stage_full_is_an_error(tmp_path, run, two_stages):
+    with pytest.raises(TalkfaceError, match='stage "full"'):
+        run(tmp_path, config=replace(two_stages, stages=two_stages.stages[:1]))
 
 
 def test_a_stopped_study_resumes_with_the_same_plan(tmp_path, monkeypatch, run):
@@ -110,20 +158,20 @@ def test_a_stopped_study_resumes_with_the_same_plan(tmp_path, monkeypatch, run):
 
     def stopped_once(training, config, on_step=None):
         report = train(training, config, on_step)
-        return replace(report, finished=False) if next(stops, False) else report
+        return replace(report, finished=False) if training.out.name != study.START and next(stops, False) else report
 
     monkeypatch.setattr(study, "train", stopped_once)
     told = []
     assert [line["row"] for line in run(tmp_path, on_note=told.append)] == ["still"]
     assert "run the same command again" in told[-1]
-    monkeypatch.setattr(plan, "seconds_per_step", lambda training, config: [9.9, 9.9])  # the machine is slower now
+    monkeypatch.setattr(plan, "seconds_per_step", lambda training, config: [9.9])  # the machine is slower now
     assert [line["row"] for line in run(tmp_path, on_note=told.append)] == ["still", *ROWS]
-    assert len(list((tmp_path / "full").glob("checkpoint-0000004.pt"))) == 1
+    assert len(list((tmp_path / "full").glob("checkpoint-0000002.pt"))) == 1
 
 
 def test_a_row_that_diverges_is_noted_and_the_other_rows_are_trained(tmp_path, monkeypatch, run):
     def explode(training, config, on_step=None):
-        if config.estimate == "none":
+        if config.full.estimate == "none":
             raise Diverged("Training stopped at step 3: the loss 'mi' is nan.", "")
         return train(training, config, on_step)
 

@@ -396,26 +396,27 @@ def training(run, monkeypatch):
 
 
 def test_train_takes_a_preset_as_it_is(training):
-    from talkface.train.presets import PRESETS, ablated
+    from talkface.train.presets import ABLATION_BASE, PRESETS, ablated
 
     _, options, config = training("--data lrw,grid --preset tiny --minutes 3")
     assert (options.data, str(options.out), options.minutes) == (("lrw", "grid"), "runs/tiny-lrw-grid", 3)
     assert config == PRESETS["tiny"]
-    assert training("--data lrw --preset mine-js -o here")[2] == ablated(PRESETS["small"], "mine-js")
+    assert training("--data lrw --preset mine-js -o here")[2] == ablated(ABLATION_BASE, "mine-js")
 
 
 def test_train_takes_some_stages_and_other_settings(training):
     from talkface.train.presets import PRESETS
 
     _, _, config = training(
-        "--data lrw --preset tiny --stages lips,full --set lip_weight=2.5 --set augment=no --set estimate=dv "
-        "--set generator.audio_context=0 --set full.steps=7 --set lips.learning_rate=0.5"
+        "--data lrw --preset tiny --stages lips,full --set full.lip_weight=2.5 --set augment=no --set full.estimate=dv "
+        "--set generator.style=5 --set full.steps=7 --set lips.learning_rate=0.5"
     )
     tiny = PRESETS["tiny"]
-    assert [stage.lesson for stage in config.stages] == ["lips", "full"]
-    assert (config.lip_weight, config.augment, config.estimate) == (2.5, False, "dv")
-    assert config.generator == replace(tiny.generator, audio_context=0)
-    assert config.stages == (replace(tiny.stages[1], learning_rate=0.5), replace(tiny.stages[2], steps=7))
+    assert [stage.name for stage in config.stages] == ["lips", "full"]
+    assert (config.full.lip_weight, config.augment, config.full.estimate) == (2.5, False, "dv")
+    assert config.generator == replace(tiny.generator, style=5)
+    assert config.lips == replace(tiny.lips, learning_rate=0.5)
+    assert config.stages == (tiny.stages[0], replace(tiny.stages[2], steps=7))
 
 
 @pytest.mark.parametrize(
@@ -424,11 +425,11 @@ def test_train_takes_some_stages_and_other_settings(training):
         *(
             "--stages swimming",
             "--stages visemes",
-            "--set lip_wait=2",
-            "--set lip_weight=much",
+            "--set full.lip_wait=2",
+            "--set full.lip_weight=much",
             "--set augment=maybe",
         ),
-        *("--set swimming.steps=1", "--set full.stairs=1", "--set generator.window=1", "--set lip_weight"),
+        *("--set swimming.steps=1", "--set full.stairs=1", "--set generator.window=1", "--set full.lip_weight"),
     ],
 )
 def test_a_setting_that_does_not_exist_or_fit_is_a_usage_error_of_train(training, wrong):

@@ -332,6 +332,11 @@ def test_the_still_row_scores_the_photo_against_every_real_frame_but_that_of_the
     assert total / count == pytest.approx(expected)
 
 
+def test_a_data_set_that_the_paper_does_not_have_has_no_row_of_the_paper(data):
+    (data / "grid").rename(data / "mine")
+    assert list(evaluate(DatasetEval(data="mine", metrics=("psnr",), rows=("still",))).rows) == ["still"]
+
+
 def test_limit_takes_clips_that_are_evenly_spaced_over_the_split(data):
     found = evaluate(DatasetEval(data="grid", metrics=("psnr",), rows=("still",), limit=2))
     assert [one.clip for one in found.scores] == ["s1/0", "s2/1"]

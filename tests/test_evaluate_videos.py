@@ -44,13 +44,20 @@ def compared(real, fake, **more):
 
 def test_a_recording_against_itself_is_perfect(recording, tmp_path):
     report = compared(
-        recording, recording, metrics=("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r"), json=tmp_path / "j"
+        recording,
+        recording,
+        metrics=("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "opening", "mouth"),
+        json=tmp_path / "j",
     )
     assert list(report.rows) == ["model"]
     row = report.rows["model"]
     assert (row["psnr"], row["psnr_lineage"], row["lmd"]) == (100, 100, 0)
     assert row["ssim"] == pytest.approx(1)
     assert row["mouth_r"] == pytest.approx(1)
+    assert [row[name] for name in ("mouth_open", "teeth", "mouth_sharp")] == pytest.approx([1] * 3)
+    assert np.isnan(row["dark"])  # this mouth is well lit
+    assert 0 < row["closed"] == row["closed_real"] < 1
+    assert row["mouth_kid"] < 0.01  # unbiased, so it is negative for a set against itself
     said = json.loads((tmp_path / "j").read_text())
     assert (said["split"], said["weights"], said["clips"], said["frames"]) == (None, None, 1, 75)
     assert said["frames_without_face"] == {"real": 0, "model": 0}

@@ -26,7 +26,6 @@ from talkface.media.audio import load_speech
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.video import probe, read_frames
 from talkface.model.checkpoint import save_network
-from talkface.model.generator import Generator, GeneratorConfig
 from talkface.render_options import RenderOptions
 
 ROOT = str(Path(__file__).resolve().parent.parent)
@@ -35,14 +34,10 @@ RATE = 16_000
 
 
 @pytest.fixture(scope="session")
-def weights(tmp_path_factory):
+def weights(tmp_path_factory, make_generator):
     """An untrained generator, small and quick, whose frames differ from one another and from the photo."""
-    torch.manual_seed(0)
-    generator = Generator(GeneratorConfig(widths=(8, 8, 16, 16), audio_width=8, audio_features=16, audio_context=0))
-    for layer in (generator.picture_head, generator.flow_head, generator.audio_detail):
-        torch.nn.init.normal_(layer.weight, std=0.5)
     path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_network(generator, "generator", path)
+    save_network(make_generator(), path)
     return path
 
 

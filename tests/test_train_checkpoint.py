@@ -46,8 +46,8 @@ def test_where_there_is_no_checkpoint_there_is_none(tmp_path, base_config):
 @pytest.mark.parametrize(
     "change,name",
     [
-        (lambda c: {"lip_weight": 3.0}, "lip_weight: 10.0; now it is 3.0"),
-        (lambda c: {"generator": replace(c.generator, head="colour")}, "generator.head: warp; now it is colour"),
+        (lambda c: {"full": replace(c.full, lip_weight=3.0)}, "full.lip_weight: 10.0; now it is 3.0"),
+        (lambda c: {"generator": replace(c.generator, style=5)}, "generator.style"),
         (lambda c: {"stages": c.stages[:2]}, "stages.2"),
         (lambda c: {"stages": (replace(c.stages[0], steps=7), *c.stages[1:])}, "stages.0.steps"),
         (lambda c: {"seed": 4}, "seed: 0; now it is 4"),
@@ -65,7 +65,7 @@ def test_a_checkpoint_from_before_a_setting_existed_is_taken_up(tmp_path, mini_c
     path = save_checkpoint(tmp_path, 1, state(), base_config, keep=3)
     stored = torch.load(path, weights_only=True)
     config = json.loads(stored["config"])
-    del config["perceptual_crop"], config["generator"]["audio_dropout"]
+    del config["full"]["lip_weight"], config["generator"]["audio_dropout"]
     torch.save(stored | {"config": json.dumps(config)}, path)
     assert newest_checkpoint(tmp_path, base_config)[0] == 1
     with pytest.raises(TalkfaceError, match="audio_dropout"):

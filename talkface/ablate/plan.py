@@ -57,10 +57,10 @@ def within_budget(
     path = training.out / "plan.json"
     asked = {
         "config": json.loads(json.dumps(asdict(config))),
-        "before": json.loads(json.dumps(asdict(before)["stages"])) if training.init is None else None,
         "minutes": minutes,
         "data": list(training.data),
         "init": str(training.init.resolve()) if training.init else None,
+        "before": json.loads(json.dumps(asdict(before)["stages"])) if training.init is None else None,
         **measured_on,
     }
     if path.is_file():

@@ -46,6 +46,9 @@ def ablate(
     limit: Annotated[
         int | None, typer.Option(help="Measure only this many clips, evenly spaced over the split.")
     ] = None,
+    estimator: Annotated[
+        Path | None, typer.Option(help="The .safetensors file of a statistics network: measure mi and mi_auc too.")
+    ] = None,
     device: DEVICE = "auto",
     seed: Annotated[int, seed_option("Seed of all rows.")] = 0,
     workers: WORKERS = 2,
@@ -83,7 +86,8 @@ def ablate(
             asked = DatasetEval(
                 data=one,
                 split=test_split,
-                metrics=("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "mi"),
+                metrics=("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", *(["mi"] if estimator else [])),
+                estimator=estimator,
                 weights=weights,
                 rows=(row,),
                 limit=limit,

@@ -102,7 +102,7 @@ def evaluate_dataset(config: DatasetEval, on_step: OnStep, on_note: OnNote) -> t
         weights=describe_weights(config.weights) if generates else None,
         metrics=scorer.metrics,
         scores=scores,
-        paper=paper_row(name),
+        paper=paper_row(name) or None,
         notes=notes,
         seed=config.seed,
         facts={"identity": config.identity},

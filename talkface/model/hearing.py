@@ -22,7 +22,7 @@ MARGIN_VECTORS = round((WINDOW - STRIDE) / 2 * VECTORS_PER_SECOND)  # at either 
 
 
 def speech_vectors(encoder: SpeechEncoder, sound: np.ndarray) -> np.ndarray:
-    """All vectors of a sound, 50 a second: float32 (N, 384); vector k is centred on (k + 0.5) / 50 - 0.3 s.
+    """All vectors of a sound, 50 a second: float32 (N, 384); vector k is centred on k / 50 - 0.3 s.
 
     Args:
         encoder: of `load_speech_encoder`.

@@ -55,9 +55,11 @@ class FullStage:
         size = (SIZE, SIZE) if isinstance(generator, PaperGenerator) else (HEIGHT, WIDTH)
         self.discriminator = conv_weights_channels_last(FrameDiscriminator(*size)).to(device)
         self.features = conv_weights_channels_last(PerceptualFeatures()).to(device)
-        adversaries = nn.ModuleList([self.discriminator, self.statistics])
         self.optimizer = torch.optim.Adam(generator.parameters(), config.learning_rate, BETAS)
-        self.adversary_optimizer = torch.optim.Adam(adversaries.parameters(), config.adversary_learning_rate, BETAS)
+        self.discriminator_optimizer, self.statistics_optimizer = (
+            torch.optim.Adam(adversary.parameters(), config.adversary_learning_rate, BETAS)
+            for adversary in (self.discriminator, self.statistics)
+        )
         self.ema = EMA(generator, config.ema, trained=isinstance(generator, Generator))  # the paper's starts here
 
     def step(self, step: int, progress: float, batch: SequenceBatch) -> dict[str, Tensor]:
@@ -76,10 +78,12 @@ class FullStage:
         fake = generated.frames.float()
 
         against = {"discriminator": self._discriminator_loss(real, fake.detach(), windows)}
+        optimizer_step(self.discriminator_optimizer, against, config.clip_norm, synchronise=self.synchronise)
+        learned_from = real if config.asymmetric else fake.detach()
+        estimate: dict[str, Tensor] = {}
         if config.estimate != "none":
-            learned_from = real if config.asymmetric else fake.detach()
-            against["statistics"] = -self.mutual_information(learned_from, batch)
-        optimizer_step(self.adversary_optimizer, against, config.clip_norm, synchronise=self.synchronise)
+            estimate = {"statistics": -self.mutual_information(learned_from, batch)}
+            optimizer_step(self.statistics_optimizer, estimate, config.clip_norm, synchronise=self.synchronise)
 
         with frozen(self.discriminator), frozen(self.statistics):
             terms = {
@@ -94,7 +98,7 @@ class FullStage:
                 terms["audio_lip"] = config.audio_lip_weight * distance
             optimizer_step(self.optimizer, terms, config.clip_norm, synchronise=self.synchronise)
         self.ema.update(self.generator)
-        return {name: value.detach() for name, value in (terms | against).items()}
+        return {name: value.detach() for name, value in (terms | against | estimate).items()}
 
     def mutual_information(self, frames: Tensor, batch: SequenceBatch) -> Tensor:
         """Estimate of the information that frames (B * K, 3, H, W) and their sound share (Eq. 6 or 7)."""
@@ -108,7 +112,8 @@ class FullStage:
         return {
             "discriminator": self.discriminator.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "adversary_optimizer": self.adversary_optimizer.state_dict(),
+            "discriminator_optimizer": self.discriminator_optimizer.state_dict(),
+            "statistics_optimizer": self.statistics_optimizer.state_dict(),
             "ema": self.ema.state_dict(),
         }
 
@@ -116,7 +121,8 @@ class FullStage:
         """Takes up a state."""
         self.discriminator.load_state_dict(state["discriminator"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.adversary_optimizer.load_state_dict(state["adversary_optimizer"])
+        self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
+        self.statistics_optimizer.load_state_dict(state["statistics_optimizer"])
         self.ema.load_state_dict(state["ema"])
 
     def _discriminator_loss(self, real: Tensor, fake: Tensor, windows: Tensor) -> Tensor:
