@@ -69,7 +69,7 @@ def done(tmp_path_factory, run):
 
 
 def test_the_budget_gives_the_steps_of_each_row_and_the_start_is_trained_once(done):
-    """1.2 s of the 50 s that the stage takes at 0.5 s a step: two steps. The common start is trained once, unchanged."""
+    """1.2 s of the 50 s that the stage takes at 0.5 s a step: two steps. The start is trained once, as it is."""
     out, _, told = done
     assert [step.stage for step in told] == ["start: lips"] * 2 + [f"{row}: full" for row in ROWS for _ in range(2)]
     assert json.loads((out / "table.json").read_text())["steps"] == {"full": 2}
@@ -137,9 +137,9 @@ def test_baseline_and_full_are_trained_once_for_each_seed(done, tmp_path, run):
     assert [line["row"] for line in lines] == ["still", "baseline", "mine", "full", "baseline-2", "full-2"]
     assert [line["paper_name"] for line in lines[4:]] == ["Baseline, seed 2", "Ours (+ AMIE + DA), seed 2"]
     assert all("paper_lmd" not in line for line in lines[4:])
-    seeds = [json.loads((tmp_path / name / "figures.json").read_text())["config"]["seed"] for name in ("full", "full-2")]
-    assert seeds == [0, 1]
-    one, two = (load_generator(tmp_path / name / "generator.safetensors").state_dict() for name in ("full", "full-2"))
+    folders = [tmp_path / name for name in ("full", "full-2")]
+    assert [json.loads((folder / "figures.json").read_text())["config"]["seed"] for folder in folders] == [0, 1]
+    one, two = (load_generator(folder / "generator.safetensors").state_dict() for folder in folders)
     assert not torch.equal(one["frame_decoder.smooth.bias"], two["frame_decoder.smooth.bias"])
 
 
@@ -158,7 +158,8 @@ def test_a_stopped_study_resumes_with_the_same_plan(tmp_path, monkeypatch, run):
 
     def stopped_once(training, config, on_step=None):
         report = train(training, config, on_step)
-        return replace(report, finished=False) if training.out.name != study.START and next(stops, False) else report
+        stopped = training.out.name != study.START and next(stops, False)
+        return replace(report, finished=False) if stopped else report
 
     monkeypatch.setattr(study, "train", stopped_once)
     told = []

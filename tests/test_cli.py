@@ -419,9 +419,50 @@ def test_train_takes_some_stages_and_other_settings(training):
     assert config.stages == (tiny.stages[0], replace(tiny.stages[2], steps=7))
 
 
+def test_a_setting_of_a_stage_is_its_own_or_one_of_how_it_is_trained(training):
+    """STAGE.FIELD; the stages "estimator" and "full" share the objective, and estimator.FIELD sets T's sizes too."""
+    from talkface.train.presets import PRESETS
+
+    small = PRESETS["small"]
+    settings = {
+        "lips.rollout=12": lambda c: c.stages[0].rollout == 12,
+        "lips.shape_weight=0.5": lambda c: c.lips == replace(small.lips, shape_weight=0.5),
+        "mouth.batch=4": lambda c: c.stages[1].batch == 4,
+        "mouth.l1_steps=7": lambda c: c.mouth == replace(small.mouth, l1_steps=7),
+        "estimator.moments=3": lambda c: c.stages[2].moments == 3,
+        "estimator.estimate=dv": lambda c: c.full == replace(small.full, estimate="dv"),
+        "estimator.features=9": lambda c: c.estimator == replace(small.estimator, features=9),
+        "estimator.widths=1,2,3,4": lambda c: c.estimator.widths == (1, 2, 3, 4),
+        "generator.widths=24,40,64": lambda c: c.generator == replace(small.generator, widths=(24, 40, 64)),
+        "generator.feedback=no": lambda c: not c.generator.feedback,
+        "generator.hearing=mfcc": lambda c: c.generator.hearing == "mfcc",
+    }
+    for setting, holds in settings.items():
+        result, _, config = training(f"--data lrw --set {setting}")
+        assert config is not None, result.output
+        assert holds(config), setting
+    paper = training("--data lrw --preset paper --set generator.widths=8,8,16,16,16 --set estimator.features=16")[2]
+    assert (paper.generator.widths, paper.estimator.features) == ((8, 8, 16, 16, 16), 16)
+
+
+def test_the_valid_names_of_a_setting_are_listed(training):
+    told = " ".join(training("--data lrw --set mouth.l2_weight=1")[0].output.replace("│", " ").split())
+    assert "'l2_weight' is not a valid name: expected one of name, steps, batch, rollout, moments, l1_weight" in told
+    told = " ".join(training("--data lrw --set reading.steps=1")[0].output.replace("│", " ").split())
+    assert "'reading' has no settings: expected one of generator, lips, mouth, estimator" in told
+
+
+def test_train_passes_on_what_to_validate_on(training):
+    options = training("--data lrw,grid --validation talk,grid --validation-steps 70")[1]
+    assert (options.validation, options.validation_steps) == (("talk", "grid"), 70)
+    assert training("--data lrw")[1].validation is None
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        *("--set generator.widths=1,2", "--set generator.widths=1,2,3,4", "--set generator.widths=1,2,x"),
+        *("--set lips=1", "--set stages=1", "--set visemes.steps=1"),
         *(
             "--stages swimming",
             "--stages visemes",
@@ -440,7 +481,9 @@ def test_a_setting_that_does_not_exist_or_fit_is_a_usage_error_of_train(training
 
 @pytest.mark.parametrize("command", ["train", "ablate"])
 def test_lessons_is_a_hidden_alias_of_stages(run, training, command):
-    assert training("--data lrw --lessons lips,full")[2] == training("--data lrw --stages lips,full")[2]
+    older, now = (training(f"--data lrw --preset tiny {flag} lips,full")[2] for flag in ("--lessons", "--stages"))
+    assert older == now
+    assert [stage.name for stage in now.stages] == ["lips", "full"]
     shown = run(command, "--help").stdout
     assert "--stages" in shown
     assert "--lessons" not in shown
@@ -476,7 +519,7 @@ def test_ablate_trains_rows_under_a_budget_and_measures_them(run, monkeypatch, t
     monkeypatch.setattr(talkface.ablate, "ablate", note)
     monkeypatch.setattr(talkface.evaluate, "evaluate", evaluate)
     monkeypatch.setattr(reader, "open_dataset", lambda *names: names)
-    line = "ablate --data lrw,grid --budget 9 --preset tiny --seed 3 --test-data grid --limit 5"
+    line = "ablate --data lrw,grid --budget 9 --preset tiny --seed 3 --seeds 2 --test-data grid --limit 5"
     result = run(*line.split())
     assert result.exit_code == 0, result.output
     options, config, shown = calls[0]
@@ -488,9 +531,44 @@ def test_ablate_trains_rows_under_a_budget_and_measures_them(run, monkeypatch, t
     assert config == replace(PRESETS["tiny"], seed=3)
     assert shown == ("grid", "test")
     assert [(c.data, c.rows, c.limit, c.seed) for c in asked] == [("grid", (r,), 5, 3) for r in ("still", "model")]
-    assert (options.test_data, options.test_split, options.limit) == ("grid", "test", 5)
+    assert (options.test_data, options.test_split, options.limit, options.seeds) == ("grid", "test", 5, 2)
     assert "0.000" in result.stdout
     assert run("ablate", "--data", "lrw", "--budget", "9", "--rows", "mine,yours").exit_code == 2
+
+
+def test_ablate_measures_on_several_data_sets_and_mutual_information_with_a_statistics_network(
+    run, monkeypatch, tmp_path
+):
+    import talkface.ablate
+    import talkface.evaluate
+    from talkface.data import reader
+    from talkface.train.presets import preset
+
+    asked, calls, figures = [], [], []
+
+    def note(options, config, measure, *others):
+        calls.append((options, config))
+        figures.append(measure(None))
+        return [{"row": "still", **figures[0]}]
+
+    def evaluate(config):
+        asked.append(config)
+        return types.SimpleNamespace(rows={"still": {"lmd": float(len(config.data)), "lmd_ci95": (0, 9)}})
+
+    monkeypatch.setattr(talkface.ablate, "ablate", note)
+    monkeypatch.setattr(talkface.evaluate, "evaluate", evaluate)
+    monkeypatch.setattr(reader, "open_dataset", lambda *names: names)
+    result = run(
+        *["ablate", "--data", "lrw", "--budget", "9", "--test-data", "grid,data/lrw", "--estimator", "T.safetensors"]
+    )
+    assert result.exit_code == 0, result.output
+    assert figures == [{"grid_lmd": 4.0, "grid_lmd_ci95": (0, 9), "lrw_lmd": 8.0, "lrw_lmd_ci95": (0, 9)}]
+    assert [(c.data, "mi" in c.metrics, str(c.estimator)) for c in asked] == [
+        ("grid", True, "T.safetensors"),
+        ("data/lrw", True, "T.safetensors"),
+    ]
+    assert calls[0][0].test_data == "grid,data/lrw"
+    assert calls[0][1] == preset("full")
 
 
 def test_an_unknown_preset_is_named(training):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 import torch
 
 from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE, FPS, SOUND_RATE, weights_dir

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from talkface.config import SIZE
 from talkface.data.sequences import SequenceBatch
