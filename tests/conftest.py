@@ -21,6 +21,11 @@ from talkface.files import write_lines
 from talkface.media.video import VideoWriter
 
 
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("requires_cuda") and not torch.cuda.is_available():
+        pytest.skip("no CUDA device: training and rendering on a GPU are NOT tested")
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """For networks so small that several threads are slower, and much slower on a machine with other work."""

@@ -17,11 +17,10 @@ from talkface.errors import TalkfaceError
 from talkface.model.checkpoint import load_estimator, load_generator
 from talkface.train import Diverged, TrainOptions, train
 from talkface.train.checkpoint import newest_checkpoint
-from talkface.train.curriculum import Curriculum
 from talkface.train.estimator_validation import EstimatorValidation
 from talkface.train.full_stage import FullStage
 from talkface.train.options import StageProgress
-from talkface.train.presets import STAGES, Stage
+from talkface.train.presets import Stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -195,8 +194,7 @@ def test_the_best_average_so_far_survives_a_stop(data, tmp_path, scored, lips_on
 
 
 def test_the_average_is_published_where_nothing_is_validated(data, tmp_path, lips_only, train_options):
-    options = train_options(data, tmp_path, validation=(), minutes=0.0)
-    train(options, lips_only)
+    train(train_options(data, tmp_path, validation=(), minutes=0.0), lips_only)
     assert lines(tmp_path, validation=True) == []
     state = newest_checkpoint(tmp_path, lips_only)[1]
     kept, average = weights(tmp_path), state["stage"]["ema"]["network"]
@@ -400,7 +398,3 @@ def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(
             train(train_options(data, tmp_path, checkpoint_steps=2, workers=0), config, on_step)
     assert newest_checkpoint(tmp_path, config)[0] == 2
     assert not list(tmp_path.glob(".*"))
-
-
-def test_every_stage_of_a_preset_is_built_by_its_name():
-    assert all(hasattr(Curriculum, f"_{name}") for name in STAGES)
