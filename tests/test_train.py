@@ -19,7 +19,6 @@ from talkface.train import Diverged, TrainOptions, train
 from talkface.train.checkpoint import newest_checkpoint
 from talkface.train.estimator_validation import EstimatorValidation
 from talkface.train.full_stage import FullStage
-from talkface.train.options import StageProgress
 from talkface.train.presets import Stage
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -325,10 +324,6 @@ def test_clips_without_sound_train_the_stage_mouth_and_no_other(
     train(train_options(silent, tmp_path / "mouth"), replace(mini_train_config, stages=(replace(mouth, steps=1),)))
     with pytest.raises(TalkfaceError, match="No training clip has sound"):
         train(train_options(silent, tmp_path / "lips"), replace(mini_train_config, stages=(lips,)))
-
-
-def test_a_stages_progress_counts_from_its_own_beginning():
-    assert StageProgress(Stage("lips", 40, 2), begin=100).progress(110) == 0.25
 
 
 def test_two_stages_of_the_same_kind_stand_in_their_own_places(data, tmp_path, mini_train_config, train_options):

@@ -8,6 +8,7 @@ import torch
 from talkface.errors import TalkfaceError
 from talkface.model.paper import PaperConfig, PaperGenerator
 from talkface.train.curriculum import Networks
+from talkface.train.options import StageProgress
 from talkface.train.presets import (
     ABLATION_BASE,
     ABLATIONS,
@@ -127,6 +128,10 @@ def test_a_share_of_the_steps_is_a_share_of_every_stage():
     assert (tenth.mouth.l1_steps, tenth.mouth.warmup_steps) == (100, 20)
     assert {stage.steps for stage in scaled(SMALL, 1e-9).stages} == {1}
     assert replace(tenth, stages=SMALL.stages, mouth=SMALL.mouth) == SMALL
+
+
+def test_a_stages_progress_counts_from_its_own_beginning():
+    assert StageProgress(Stage("lips", 40, 2), begin=100).progress(110) == 0.25
 
 
 def test_each_stage_has_its_settings():
