@@ -66,7 +66,7 @@ class RenderOptions:
     """File for a description of what was done: hashes, versions, options, times. None writes none."""
 
     expression: float = 1.0
-    """Factor on the movement of the lips. 1 is what `talkface eval` measures; lips then move less than real ones."""
+    """Factor on the opening of the mouth. 1, what `talkface eval` measures, is the spread of real mouths on average."""
 
     seed: int = 0
     """Seed for generators that draw random numbers. The bundled one draws none: equal inputs give equal frames."""

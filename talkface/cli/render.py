@@ -58,7 +58,7 @@ def render(
         Path | None, typer.Option(help="Write a description of the result: hashes, versions, options, times.")
     ] = None,
     expression: Annotated[
-        float, typer.Option(help="Factor on the movement of the lips; 1 is what eval measures.")
+        float, typer.Option(help="Factor on the opening of the mouth; 1 is what eval measures.")
     ] = RenderOptions.expression,
     seed: Annotated[
         int, seed_option("Seed for generators that draw random numbers; the bundled one draws none.")
