@@ -10,7 +10,7 @@ from talkface.data.mouths import (
     MEASURED,
     OPEN,
     MouthBatches,
-    crop_corner,
+    face_crop_corner,
     recoloured,
     softened,
 )
@@ -86,7 +86,7 @@ def test_a_sequence_ends_on_a_frame_with_an_open_mouth_and_the_photo_is_another_
             clip_of_photo, photo = numbers_of(dataset, batch.photo_lips[row])
             assert clip_of_photo == clip
             assert abs(photo - last) >= APART
-            x, y = crop_corner(clips[clip].lips[last])
+            x, y = face_crop_corner(clips[clip].lips[last])
             for k, number in enumerate(range(last - 2, last + 1)):
                 number = max(number, 0)
                 crop = clips[clip].frame(number)[y : y + HEIGHT, x : x + WIDTH].transpose(2, 0, 1)

@@ -8,7 +8,7 @@ import torch
 
 from talkface.config import ALIGNED_LIPS
 from talkface.data.clip import encode_frame
-from talkface.data.mouths import crop_corner
+from talkface.data.mouths import face_crop_corner
 from talkface.data.reader import open_dataset
 from talkface.data.sequences import SequenceBatches
 from talkface.metrics.bootstrap import mean_of_sums
@@ -282,7 +282,7 @@ def make_clip(synthetic_clips):
     The mouth lies where `eval` expects it in an aligned face.
     """
     drawn, aligned = synthetic_clips.lip_points(0), np.array(ALIGNED_LIPS, np.float32)
-    shift = crop_corner(aligned) - crop_corner(drawn)
+    shift = face_crop_corner(aligned) - face_crop_corner(drawn)
 
     def make(seed, voice=None):
         random = np.random.default_rng(seed)

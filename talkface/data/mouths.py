@@ -21,11 +21,10 @@ from talkface.config import EYE_DISTANCE, SIZE
 from talkface.data.lip_points import MIRRORED_LIPS
 from talkface.data.reader import ClipDataset
 from talkface.errors import TalkfaceError
-from talkface.face.landmarks import mouth_opening
+from talkface.face.landmarks import mouth_opening, nose_base
 from talkface.metrics.mouth import mouth_content, reference
 from talkface.model.generator import BELOW_CORNERS, HEIGHT, WIDTH
 
-NOSE_68 = slice(31, 36)  # base of the nose in the 68-point scheme
 OPEN = 1.4  # px: frames with a smaller gap show nothing between the lips
 WIDE = 16.0  # px: frames are drawn in proportion to their gap, up to here
 MEASURED = 3.0  # px: the darkness of frames with a smaller gap is not measured
@@ -129,8 +128,8 @@ class MouthBatches:
         gap = mouth_opening(lips, EYE_DISTANCE) * EYE_DISTANCE
         scale = np.hypot(*arrays["transforms"][:, :, 0].T)  # aligned px per source px
         sharp = float(np.median(EYE_DISTANCE / scale)) >= SHARP_EYES
-        person = f"{d}/{dataset.clip_speakers[i] or dataset.names[i]}"
-        nose = arrays["points68"][:, NOSE_68].mean(1).astype(np.float32)
+        person = f"{d}/{dataset.clip_people[i]}"
+        nose = nose_base(arrays["points68"])
         return _Clip(d, i, person, sharp, lips, nose, gap, np.zeros(len(gap), np.float32))
 
     def _measured(self, workers: int) -> np.ndarray:
@@ -197,7 +196,7 @@ class MouthBatches:
         return int(random.choice(closed)) if len(closed) else int(far[clip.gap[far].argmin()])
 
 
-def crop_corner(lips: np.ndarray) -> np.ndarray:
+def face_crop_corner(lips: np.ndarray) -> np.ndarray:
     """Top-left pixel of the crop for lip points (40, 2) px of the aligned face: int64 (2,), inside the face."""
     centre = lips[[20, 30]].mean(0) + np.array([0, BELOW_CORNERS], np.float32)
     corner = np.round(centre - np.array([WIDTH / 2, HEIGHT / 2], np.float32)).astype(np.int64)
@@ -220,7 +219,7 @@ def _cropped(
         turned[:2, :2], turned[:2, 2] = turn, middle - turn @ middle
         matrix = turned @ matrix
     lips, nose = _moved(matrix, lips), _moved(matrix, nose)
-    corner = crop_corner(lips[-1]) + (random.integers(-JITTER, JITTER + 1, 2) if augment else 0)
+    corner = face_crop_corner(lips[-1]) + (random.integers(-JITTER, JITTER + 1, 2) if augment else 0)
     matrix[:2, 2] -= corner
     crops = [cv2.warpAffine(p, matrix[:2], (WIDTH, HEIGHT), borderMode=cv2.BORDER_REPLICATE) for p in pictures]
     shift = corner.astype(np.float32)

@@ -81,6 +81,11 @@ class ClipDataset:
         return [line["speaker"] for line in self._lines]
 
     @property
+    def clip_people(self) -> list[str]:
+        """Who is in each clip: its speaker, or its own name if the speaker is unknown."""
+        return [line["speaker"] or line["name"] for line in self._lines]
+
+    @property
     def speakers(self) -> list[str]:
         """All speakers, sorted, each of them once."""
         return sorted(set(self.clip_speakers))

@@ -18,9 +18,10 @@ from talkface.config import FPS, SIZE
 from talkface.data.augment import distort_sound
 from talkface.data.clip import Clip
 from talkface.data.lip_points import MIRRORED_LIPS
-from talkface.data.mouths import JITTER, NOSE_68, crop_corner, recoloured
+from talkface.data.mouths import JITTER, face_crop_corner, recoloured
 from talkface.data.reader import ClipDataset
 from talkface.errors import TalkfaceError
+from talkface.face.landmarks import nose_base
 from talkface.model.amie import APART
 from talkface.model.audio import REACH
 from talkface.model.generator import HEIGHT, WIDTH
@@ -87,7 +88,7 @@ class SequenceBatches:
         ]
         if not self.clips:
             raise TalkfaceError("No training clip has sound.", "Name a data set with sound in --data.")
-        people = [f"{d}/{datasets[d].clip_speakers[i] or datasets[d].names[i]}" for d, i in self.clips]
+        people = [f"{d}/{datasets[d].clip_people[i]}" for d, i in self.clips]
         counts = {person: people.count(person) for person in set(people)}
         weights = np.array([counts[person] ** -0.5 for person in people])
         self.weights = weights / weights.sum()
@@ -130,7 +131,7 @@ class SequenceBatches:
         numbers = numbers.clip(max=len(clip) - 1)
         order = [photo, *numbers.tolist()]
         lips = clip.lips[order].astype(np.float32)
-        nose = clip.points68[order, NOSE_68].mean(1).astype(np.float32)
+        nose = nose_base(clip.points68[order])
         pictures = np.stack([clip.frame(number) for number in order])
         if mirrored:
             pictures = pictures[:, :, ::-1]
@@ -138,7 +139,7 @@ class SequenceBatches:
             lips[..., 0], nose[..., 0] = SIZE - 1 - lips[..., 0], SIZE - 1 - nose[..., 0]
         corner = np.zeros(2, np.int64)
         if not self.whole:
-            corner = (crop_corner(lips[-1]) + jitter).clip(0, [SIZE - WIDTH, SIZE - HEIGHT])
+            corner = (face_crop_corner(lips[-1]) + jitter).clip(0, [SIZE - WIDTH, SIZE - HEIGHT])
             pictures = pictures[:, corner[1] : corner[1] + HEIGHT, corner[0] : corner[0] + WIDTH]
         planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)).astype(np.float32) / 255
         around = np.arange(numbers[0] - REACH, numbers[0] + len(numbers) + REACH).clip(0, len(clip) - 1)

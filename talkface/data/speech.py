@@ -100,7 +100,7 @@ def speech_clips(
     clips = []
     for number, (d, i) in enumerate(heard):
         clip = datasets[d][i]
-        person = f"{d}/{datasets[d].clip_speakers[i] or clip.name}"
+        person = f"{d}/{datasets[d].clip_people[i]}"
         features, lips = [_features(encoder, clip, clip.waveform)], [clip.lips.astype(np.float32)]
         draws = np.random.default_rng((seed, 7, number))
         for _ in range(copies):
@@ -120,7 +120,7 @@ def mfcc_clips(datasets: Sequence[ClipDataset]) -> list[SpeechClip]:
         for i, (sound, old) in enumerate(zip(dataset.has_sound, dataset.keeps_no_sound, strict=True)):
             if sound or old:
                 clip = dataset[i]
-                person = f"{d}/{dataset.clip_speakers[i] or clip.name}"
+                person = f"{d}/{dataset.clip_people[i]}"
                 lips = clip.lips.astype(np.float32)
                 clips.append(SpeechClip(person, clip.name, [clip.mfcc.astype(np.float16)], [lips]))
     if not clips:

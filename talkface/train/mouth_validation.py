@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 
 from talkface.config import EYE_DISTANCE
-from talkface.data.mouths import NOSE_68, crop_corner
+from talkface.data.mouths import face_crop_corner
 from talkface.data.reader import ClipDataset
-from talkface.face.landmarks import mouth_opening
+from talkface.face.landmarks import mouth_opening, nose_base
 from talkface.metrics.mouth import Reference, inner_mask, kernel_distance, mouth_content, reference, sharpness
 from talkface.metrics.mouth_features import mouth_features
 from talkface.metrics.perceptual import PerceptualFeatures
@@ -116,8 +116,8 @@ def _items(dataset: ClipDataset, seed: int, per_person: int) -> list[Item]:
     """For each person some frames with an open mouth, each with a closed and with a toothy photo."""
     random = np.random.default_rng(seed)
     by_person: dict[str, list[int]] = {}
-    for number, (speaker, name) in enumerate(zip(dataset.clip_speakers, dataset.names, strict=True)):
-        by_person.setdefault(speaker or name, []).append(number)
+    for number, person in enumerate(dataset.clip_people):
+        by_person.setdefault(person, []).append(number)
     items: list[Item] = []
     for clips in by_person.values():
         arrays = {number: dataset.arrays(number) for number in clips}
@@ -137,7 +137,7 @@ def _item_pair(
     dataset: ClipDataset, number: int, moment: int, arrays: dict[str, np.ndarray], gap: np.ndarray
 ) -> list[Item]:
     """The frame with a closed photo and with a toothy one."""
-    lips, nose = arrays["lips"].astype(np.float32), arrays["points68"][:, NOSE_68].mean(1).astype(np.float32)
+    lips, nose = arrays["lips"].astype(np.float32), nose_base(arrays["points68"])
     far = np.flatnonzero(np.abs(np.arange(len(gap)) - moment) >= APART)
     far = far if len(far) else np.arange(len(gap))
     move = np.linalg.norm(nose[far] - nose[moment], axis=1)
@@ -149,7 +149,7 @@ def _item_pair(
     shown = dataset.frames(number, [moment])[0]
     items = []
     for kind, photo in zip(PHOTOS, (int(far[gap[far].argmin()]), int(far[int(np.argmax(teeth))])), strict=True):
-        corner = crop_corner(lips[photo] + nose[moment] - nose[photo])
+        corner = face_crop_corner(lips[photo] + nose[moment] - nose[photo])
         shift, pair = corner.astype(np.float32), [before, moment]
         items.append(
             Item(
