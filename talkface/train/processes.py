@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -108,5 +109,8 @@ def join(device: str, config: TrainConfig) -> Processes:
             )
         picked = torch.device("cuda", local)
         torch.cuda.set_device(picked)
+    # Imported later, by torch._dynamo, this module would keep the group in default arguments beyond its end, and the
+    # group's threads would abort the process at exit.
+    importlib.import_module("torch.distributed.nn.functional")
     distributed.init_process_group("nccl" if picked.type == "cuda" else "gloo")
     return Processes(rank, world, picked)
