@@ -235,6 +235,7 @@ ABLATION_BASE = replace(
     stages=(
         Stage("lips", 400, 20, rollout=30),
         Stage("mouth", 1500, 8, rollout=2),
+        Stage("estimator", 1500, 16, moments=8),
         Stage("full", 1500, 4, rollout=2, moments=2),
     ),
 )
