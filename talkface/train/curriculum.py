@@ -134,14 +134,16 @@ class Curriculum:
                 "Leave the stage out, or use --set generator.hearing=mfcc.",
             )
         speech = VisemeBatches(None, self.config.seed)
-        trainer = VisemesStage(encoder.windows, self.config.lips, self.device, self.synchronise)
+        trainer = VisemesStage(encoder.windows, self.config.lips, self.device, self.config.augment, self.synchronise)
         return RunningStage(trainer, encoder.windows, lambda step: speech.batch(step, stage.batch))
 
     def _lips(self, stage: Stage, fresh: bool) -> RunningStage:
         encoder, config = self._generator().audio_encoder, self.config.lips
         clips = self._speech(self.datasets, config.copies if self.config.augment else 0)
         trainer = LipsStage(encoder, config, clips, fresh, self.config.augment, self.synchronise)
-        batches = LipBatches(clips, self.config.seed, landmark_noise=config.landmark_noise)
+        augment = self.config.augment
+        noise = config.landmark_noise if augment else 0.0
+        batches = LipBatches(clips, self.config.seed, landmark_noise=noise, mirror=augment)
         unseen = self._speech(self.validation, 0) if self._validation_has_sound() else []
 
         def validate(network: nn.Module) -> dict[str, float]:
