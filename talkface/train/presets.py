@@ -238,6 +238,7 @@ ABLATION_BASE = replace(
         Stage("estimator", 1500, 16, moments=8),
         Stage("full", 1500, 4, rollout=2, moments=2),
     ),
+    full=ObjectiveConfig(mi_weight=0.1),  # its gradient at the lip points is as large as that of the lip loss
 )
 PAPER_NAMES = {
     "baseline": "Baseline",
