@@ -16,7 +16,7 @@ from talkface.model.lips import opening
 from talkface.model.recogniser import load_speech_encoder
 
 SPEECH = Path(__file__).parent.parent / "examples" / "speech.wav"
-NETWORKS = ("generator", "face_detector", "face_mesh", "speech_encoder", "vgg16_hed")
+NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "speech_encoder", "vgg16_hed")
 
 
 def test_every_network_has_the_published_hash():
