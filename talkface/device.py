@@ -28,6 +28,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def seed_torch(seed: int) -> None:
+    """Set the seed of PyTorch's random numbers."""
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def torch_threads() -> int:
+    """Return the number of CPU threads of PyTorch."""
+    import torch
+
+    return torch.get_num_threads()
+
+
 def may_have_gpu() -> bool:
     """Tell whether it is worth importing PyTorch to look for a GPU: there is a driver, or this is a Mac of Apple's."""
     apple = platform.system() == "Darwin" and platform.machine() == "arm64"

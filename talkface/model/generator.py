@@ -22,7 +22,7 @@ from talkface.model.attention import attend, coarse_mask
 from talkface.model.audio import AudioEncoder
 from talkface.model.decoder import FrameDecoder
 from talkface.model.encoders import IdentityEncoder, ImageEncoder
-from talkface.model.frames import BELOW_CORNERS, HEIGHT, WIDTH
+from talkface.model.frames import HEIGHT, WIDTH
 from talkface.model.lipwarp import OUTER_LOWER_MIDDLE, LipWarp, MouthShape, warp
 from talkface.model.recogniser_sizes import FEATURES
 

@@ -11,7 +11,16 @@ from torch import Tensor
 from talkface.config import SIZE
 from talkface.model.audio import expressive_lips
 from talkface.model.face_frame import FaceInputs, make_frame, region_fade, to_bytes
-from talkface.model.frames import BORDER, HEIGHT, REGION, WIDTH, AlignedFace, OutputFrame, crop_corner, reach_or_everywhere
+from talkface.model.frames import (
+    BORDER,
+    HEIGHT,
+    REGION,
+    WIDTH,
+    AlignedFace,
+    OutputFrame,
+    crop_corner,
+    reach_or_everywhere,
+)
 from talkface.model.generator import Generator
 from talkface.model.lipwarp import LipWarp
 from talkface.model.paper import PaperGenerator
