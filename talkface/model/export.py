@@ -15,7 +15,7 @@ from talkface.model.frames import HEIGHT, REGION, WIDTH
 from talkface.model.generator import Generator, Identity
 from talkface.model.lip_field import LOWER, UPPER
 from talkface.model.lipwarp import LipWarp
-from talkface.model.onnx_engine import ENCODER_PARTS, HEARS_MFCC, INPUTS, OUTPUTS
+from talkface.model.onnx_engine import ENCODER_PARTS, INPUTS, OUTPUTS, TAKES_MFCC
 from talkface.model.recogniser import BANDS, SpeechEncoder
 
 
@@ -96,7 +96,7 @@ def _lips_spec(generator: Generator) -> GraphSpec:
         dict(zip(INPUTS["lips"], examples, strict=True)),
         OUTPUTS["lips"],
         {"features": {1: "frames"}, "wanted": {0: "frames"}},
-        {HEARS_MFCC: "false" if features else "true"},
+        {TAKES_MFCC: "false" if features else "true"},
     )
 
 

@@ -68,7 +68,7 @@ class GeneratorEngine(Protocol):
     """A generator's networks, run by PyTorch or ONNX Runtime."""
 
     @property
-    def hears_mfcc(self) -> bool:
+    def takes_mfcc(self) -> bool:
         """Whether it takes 20x13 MFCC windows; otherwise it takes features of the speech recogniser."""
 
     def lips(self, features: np.ndarray, photo_lips: np.ndarray, expression: float) -> np.ndarray:

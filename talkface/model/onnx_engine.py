@@ -19,7 +19,7 @@ from talkface.model.lip_field import field_weights
 
 GENERATOR_PARTS = ("lips", "identity", "frame")
 ENCODER_PARTS = ("vectors",)
-HEARS_MFCC = "hears_mfcc"  # metadata of the graph "lips"
+TAKES_MFCC = "takes_mfcc"  # metadata of the graph "lips"
 IDENTITY = ("image", "attended", "mouth", "lips", "nose", "style")  # the fields of `talkface.model.generator.Identity`
 INPUTS = {
     "lips": ("features", "photo_lips", "expression"),
@@ -56,9 +56,9 @@ class OnnxGenerator:
         )
 
     @property
-    def hears_mfcc(self) -> bool:
+    def takes_mfcc(self) -> bool:
         """Whether it takes 20x13 MFCC windows; otherwise it takes features of the speech recogniser."""
-        return self._lips.metadata[HEARS_MFCC] == "true"
+        return self._lips.metadata[TAKES_MFCC] == "true"
 
     def lips(self, features: np.ndarray, photo_lips: np.ndarray, expression: float) -> np.ndarray:
         """The lips of T frames, float32 (T, 40, 2) px of the aligned face."""

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 def takes_mfcc(generator: AnyGenerator | OnnxGenerator) -> bool:
     """Whether the generator takes 20x13 MFCC windows; otherwise it takes features of the speech recogniser."""
     if isinstance(generator, OnnxGenerator):
-        return generator.hears_mfcc
+        return generator.takes_mfcc
     from talkface.model.paper import PaperGenerator
 
-    return isinstance(generator, PaperGenerator) or engine_of(generator).hears_mfcc
+    return isinstance(generator, PaperGenerator) or engine_of(generator).takes_mfcc
 
 
 def animate(

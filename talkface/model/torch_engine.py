@@ -55,7 +55,7 @@ class TorchGenerator:
         self.generator = generator
 
     @property
-    def hears_mfcc(self) -> bool:
+    def takes_mfcc(self) -> bool:
         """Whether it takes 20x13 MFCC windows."""
         return self.generator.audio_encoder.windows is not None
 
