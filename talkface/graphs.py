@@ -7,8 +7,10 @@ weights from NAME.safetensors, so it belongs to that file alone: the SHA-256 of 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from talkface.device import cores
@@ -66,8 +68,7 @@ class Graph:
     """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        import onnxruntime  # here, because the command line imports nothing heavy at the top
-
+        onnxruntime = _onnxruntime()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = thread_count() if threads is None else threads
         options.inter_op_num_threads = 1
@@ -98,3 +99,16 @@ class Graph:
         """
         used = {name: inputs[name] for name in self._inputs}
         return self._session.run(outputs, used, self._run_options)
+
+
+def _onnxruntime() -> ModuleType:
+    """Import ONNX Runtime, here because the command line imports nothing heavy at the top, and without its telemetry.
+
+    Recent builds for Linux and macOS report to Microsoft, and keep an identifier of the device and a
+    database in the user's home, unless this variable is set before they are loaded. A user's own setting is kept.
+    """
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # for Windows, where the variable has no effect
+    return onnxruntime

@@ -183,7 +183,6 @@ class _Scene:
     speech: Speech
     backend: Backend
     generator: AnyGenerator | OnnxGenerator
-    weights: dict[str, str]  # path and sha256
     options: RenderOptions
     notes: list[str]
     seconds: dict[str, float]
@@ -202,7 +201,9 @@ class _Scene:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield the video's frames, uint8 RGB (height, width, 3)."""
-        return map(self.paster(), self.generated())
+        paste = self.paster()
+        for frame in self.generated():
+            yield paste(frame)
 
     def paster(self) -> Callable[[OutputFrame], np.ndarray]:
         """The function that makes the video's frame from the generator's."""
@@ -274,8 +275,7 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
         if backend.name == "torch":
             seed_torch(options.seed)
         generator = load_any_generator(backend, options.weights)
-        weights = _describe(options.weights)
-    return _Scene(fitted, transform, aligned, face, audio, backend, generator, weights, options, notes, seconds)
+    return _Scene(fitted, transform, aligned, face, audio, backend, generator, options, notes, seconds)
 
 
 def _describe(weights: str | Path | AnyGenerator | OnnxGenerator | None) -> dict[str, str]:
@@ -353,7 +353,7 @@ def _manifest(report: Report, scene: _Scene, inputs: dict[str, tuple[str | Path,
         "out": {"path": str(report.out), "sha256": sha256(report.out)},
         "photo": files["photo"],
         "speech": files["speech"] | audio,
-        "weights": scene.weights,
+        "weights": _describe(scene.options.weights),
         "face": scene.face.to_dict(),
         "options": options,
         "backend": scene.backend.name,
