@@ -1,23 +1,51 @@
-"""Selection of the device that the networks run on, and the number of CPU cores and threads."""
+"""Selection of the device that the networks run on, and the number of CPU cores and threads.
+
+PyTorch is imported when a function needs it, because a render on a CPU does without.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-
-import torch
-import torch.nn.functional as F
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from talkface.errors import TalkfaceError
 
+if TYPE_CHECKING:
+    import torch
+
+# What the drivers of NVIDIA and AMD create: on Linux, under WSL, and on Windows.
+GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "C:/Windows/System32/nvcuda.dll")
 MIN_MPS_TORCH = (2, 13)  # earlier versions lack grid_sample(padding_mode="border") on MPS (pytorch#125098)
 
 
 def cores() -> int:
     """Return the number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def seed_torch(seed: int) -> None:
+    """Set the seed of PyTorch's random numbers."""
+    import torch
+
+    torch.manual_seed(seed)
+
+
+def torch_threads() -> int:
+    """Return the number of CPU threads of PyTorch."""
+    import torch
+
+    return torch.get_num_threads()
+
+
+def may_have_gpu() -> bool:
+    """Tell whether it is worth importing PyTorch to look for a GPU: there is a driver, or this is a Mac of Apple's."""
+    apple = platform.system() == "Darwin" and platform.machine() == "arm64"
+    return apple or any(Path(name).exists() for name in GPU_FILES)
 
 
 @contextmanager
@@ -29,6 +57,8 @@ def one_thread(wanted: bool = True) -> Iterator[None]:
     Args:
         wanted: False changes nothing.
     """
+    import torch
+
     before = torch.get_num_threads()
     if wanted:
         torch.set_num_threads(1)
@@ -47,6 +77,8 @@ def pick_device(name: str = "auto") -> torch.device:
     Raises:
         TalkfaceError: `name` is not a device, or this machine or this PyTorch does not have it.
     """
+    import torch
+
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -66,6 +98,9 @@ def pick_device(name: str = "auto") -> torch.device:
 
 def mps_works() -> bool:
     """Tell whether there is an MPS device that computes grid_sample(padding_mode="border"), which warping needs."""
+    import torch
+    import torch.nn.functional as F
+
     if not torch.backends.mps.is_available():
         return False
     image = torch.arange(4.0).view(1, 1, 2, 2)
@@ -79,6 +114,8 @@ def mps_works() -> bool:
 
 
 def _check_available(name: str, device: torch.device) -> None:
+    import torch
+
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available[device.type]:
         raise TalkfaceError(
@@ -101,4 +138,6 @@ def _check_available(name: str, device: torch.device) -> None:
 
 def _torch_version() -> tuple[int, ...]:
     """Return the major and minor version of PyTorch."""
+    import torch
+
     return tuple(int(number) for number in re.findall(r"\d+", torch.__version__)[:2])

@@ -13,12 +13,14 @@ from talkface.media.timing import exact_rate
 
 if TYPE_CHECKING:
     from talkface.model.checkpoint import AnyGenerator
+    from talkface.model.onnx_engine import OnnxGenerator
 
 MAX_FPS = 240
 MAX_CRF = 51
 MAX_EXPRESSION = 4.0
 MIN_SIZE = 64  # px, of --max-size
 LANDMARKS = ("mesh", "fan")
+BACKENDS = ("auto", "torch", "onnx")
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,15 @@ class RenderOptions:
     track: int | None = None
     """Which audio track of the recording, counted from 1. Default: its default track, else the first."""
 
-    weights: str | Path | AnyGenerator | None = None
-    """A generator's weights file, a loaded Generator (to render many videos with one), or None for the bundled one."""
+    weights: str | Path | AnyGenerator | OnnxGenerator | None = None
+    """A generator's weights file, a loaded Generator or OnnxGenerator (to render many videos with one), or None for the
+    bundled one."""
 
     device: str = "auto"
     """auto, cpu, cuda or mps; cuda:1 is the second GPU."""
+
+    backend: str = "auto"
+    """Engine of the networks: "torch", "onnx", or "auto" for ONNX Runtime on a CPU where the weights have graphs."""
 
     mark: bool = True
     """Whether the video's metadata say that it is synthetic."""
@@ -84,6 +90,8 @@ class RenderOptions:
             raise _out_of_range("--expression", self.expression, wanted, "Leave it out to use the default.")
         if self.landmarks not in LANDMARKS:
             raise _out_of_range("--landmarks", self.landmarks, " or ".join(LANDMARKS), "Use mesh, or leave it out.")
+        if self.backend not in BACKENDS:
+            raise _out_of_range("--backend", self.backend, "auto, torch or onnx", "Use auto, or leave it out.")
         if not 0 <= self.seed < SEED_LIMIT:
             raise _out_of_range("--seed", self.seed, "a whole number from 0 to 2^63 - 1", "Use 0, or leave it out.")
 

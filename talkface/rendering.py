@@ -12,28 +12,30 @@ One frame is in memory at a time, so memory does not grow with the length of the
 
 from __future__ import annotations
 
+import itertools
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
 from talkface._version import __version__
-from talkface.config import SIZE, SOUND_RATE
-from talkface.device import one_thread, pick_device
+from talkface.config import SIZE, SOUND_RATE, weights_dir
+from talkface.device import one_thread, seed_torch, torch_threads
 from talkface.errors import TalkfaceError
 from talkface.face.align import warp
+from talkface.face.networks import OnnxFaceNetworks
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, sha256, write_json
+from talkface.graphs import thread_count
 from talkface.media.audio import Speech, load_speech
 from talkface.media.decode import stream_audio
 from talkface.media.ffmpeg import ffmpeg_exe
@@ -41,14 +43,16 @@ from talkface.media.image import load_photo
 from talkface.media.timing import frame_count
 from talkface.media.video import VideoWriter
 from talkface.media.windows import iterate_windows
-from talkface.model.checkpoint import AnyGenerator, load_generator, weights_hash
-from talkface.model.generator import Generator
+from talkface.model.backend import Backend, choose_backend, load_any_generator, load_any_speech_encoder
 from talkface.model.hearing import stream_features, stream_vectors
 from talkface.model.inference import AlignedFace, OutputFrame
-from talkface.model.paper import PaperGenerator
-from talkface.model.recogniser import load_speech_encoder
+from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.talking import animate, takes_mfcc
+from talkface.pipeline import Beside
 from talkface.render_options import RenderOptions
+
+if TYPE_CHECKING:
+    from talkface.model.checkpoint import AnyGenerator
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
@@ -66,7 +70,8 @@ class Report:
     width: int
     height: int
     seconds: dict[str, float]
-    """Time per stage: photo, speech, weights, frames (network and paste-back), encoding; and total."""
+    """Time per stage: photo, speech, weights, frames, encoding; and total. Paste-back and the encoder run beside the
+    network: "frames" is the network's time, and "encoding" is what it waited for them."""
     notes: list[str] = field(default_factory=list)
     """What the user should know, for example which of several faces was used."""
     manifest: dict[str, Any] = field(default_factory=dict)
@@ -122,12 +127,23 @@ def render(
             crf=options.crf,
             mark=options.mark,
         )
-        with _timed(seconds, "frames"), writer as video:
-            for done, frame in enumerate(scene.frames(), start=1):
-                with _timed(seconds, "encoding"):
-                    video.write(frame)
+        seconds["encoding"] = 0.0
+        paste, numbers = scene.paster(), itertools.count(1)
+
+        def advance(finished: int) -> None:
+            for _ in range(finished):
+                number = next(numbers)
                 if on_step:
-                    on_step(done, scene.frame_count)
+                    on_step(number, scene.frame_count)
+
+        with _timed(seconds, "frames"), Beside(lambda frame: video.write(paste(frame))) as beside, writer as video:
+            for frame in scene.generated():
+                with _timed(seconds, "encoding"):
+                    finished = beside.put(frame)
+                advance(finished)
+            with _timed(seconds, "encoding"):
+                finished = beside.finish()
+            advance(finished)
         seconds["frames"] -= seconds["encoding"]
         seconds["total"] = time.perf_counter() - started
         report = Report(out, scene.frame_count, scene.width, scene.height, seconds, scene.notes)
@@ -165,9 +181,8 @@ class _Scene:
     aligned: AlignedFace
     face: SelectedFace
     speech: Speech
-    generator: AnyGenerator
-    weights: dict[str, str]  # path and sha256
-    device: torch.device
+    backend: Backend
+    generator: AnyGenerator | OnnxGenerator
     options: RenderOptions
     notes: list[str]
     seconds: dict[str, float]
@@ -186,18 +201,22 @@ class _Scene:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield the video's frames, uint8 RGB (height, width, 3)."""
-        generated = self._in_one_thread(self._generate())
-        if self.options.crop:
-            yield from (frame.face for frame in generated)
-            return
-        paster = Paster(self.photo, self.transform)
-        for frame in generated:
-            yield paster.paste_frame(frame)
+        paste = self.paster()
+        for frame in self.generated():
+            yield paste(frame)
 
-    def _in_one_thread(self, frames: Iterator[OutputFrame]) -> Iterator[OutputFrame]:
-        """The same frames; on a CPU PyTorch has one thread while one is generated, but not while the caller uses it."""
+    def paster(self) -> Callable[[OutputFrame], np.ndarray]:
+        """The function that makes the video's frame from the generator's."""
+        return _aligned_face if self.options.crop else Paster(self.photo, self.transform).paste_frame
+
+    def generated(self) -> Iterator[OutputFrame]:
+        """The generator's frames; on a CPU PyTorch has one thread while one is made, but not while the caller uses it.
+
+        The networks are too small to gain from more of PyTorch's threads.
+        """
+        frames, limited = self._generate(), self.backend == Backend("torch", "cpu", self.backend.note)
         while True:
-            with one_thread(self.device.type == "cpu"):
+            with one_thread() if limited else nullcontext():
                 frame = next(frames, None)
             if frame is None:
                 return
@@ -211,13 +230,17 @@ class _Scene:
         else:
             blocks = stream_audio(self.speech.path, SOUND_RATE, self.options.track)
             times = (float((k + Fraction(1, 2)) / rate) for k in range(count))
-            features = stream_features(stream_vectors(load_speech_encoder(device=self.device), blocks), times)
-        return animate(self.generator, self.aligned, features, self.options.expression, float(rate))
+            features = stream_features(stream_vectors(load_any_speech_encoder(self.backend), blocks), times)
+        expression, picture = self.options.expression, self.options.crop
+        return animate(self.generator, self.aligned, features, expression, float(rate), picture)
+
+
+def _aligned_face(frame: OutputFrame) -> np.ndarray:
+    return frame.face
 
 
 def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote | None) -> _Scene:
     """Read the inputs, those that are checked fastest first, and detect the face."""
-    device = pick_device(options.device)
     seconds: dict[str, float] = {}
     notes: list[str] = []
 
@@ -226,6 +249,9 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
         if on_note:
             on_note(text)
 
+    backend = choose_backend(options.backend, options.device, options.weights)
+    if backend.note:
+        note(backend.note)
     with _timed(seconds, "photo"):
         image = load_photo(photo, on_note=note)
         face = select_face(
@@ -234,7 +260,8 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
             number=options.face,
             box=options.box,
             landmarks=options.landmarks,
-            device=device,
+            device=backend.device,
+            networks=OnnxFaceNetworks() if backend.name == "onnx" else None,
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
         fitted, transform = _fit(image, face.transform, options.max_size)
@@ -245,19 +272,20 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
     for text in audio.notes:
         note(text)
     with _timed(seconds, "weights"):
-        torch.manual_seed(options.seed)
-        generator, weights = _load_generator(options.weights, device)
-    return _Scene(fitted, transform, aligned, face, audio, generator, weights, device, options, notes, seconds)
+        if backend.name == "torch":
+            seed_torch(options.seed)
+        generator = load_any_generator(backend, options.weights)
+    return _Scene(fitted, transform, aligned, face, audio, backend, generator, options, notes, seconds)
 
 
-def _load_generator(
-    weights: str | Path | AnyGenerator | None, device: torch.device
-) -> tuple[AnyGenerator, dict[str, str]]:
-    """Return the network in evaluation mode on `device`, and its path and hash."""
-    if isinstance(weights, Generator | PaperGenerator):
-        return weights.to(device).eval(), {"path": "a Generator in memory"}
-    generator = load_generator(weights, device)
-    return generator, {"path": str(weights or "bundled"), "sha256": weights_hash(weights)}
+def _describe(weights: str | Path | AnyGenerator | OnnxGenerator | None) -> dict[str, str]:
+    """Path and SHA-256 of the generator's weights."""
+    if isinstance(weights, OnnxGenerator):
+        weights = weights.weights
+    if weights is not None and not isinstance(weights, str | Path):
+        return {"path": "a Generator in memory"}
+    file = Path(weights) if weights else weights_dir() / "generator.safetensors"
+    return {"path": str(weights or "bundled"), "sha256": sha256(file)}
 
 
 def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -315,7 +343,8 @@ def _manifest(report: Report, scene: _Scene, inputs: dict[str, tuple[str | Path,
     Args:
         inputs: for each input its name, as it was given, and the file that was read.
     """
-    libraries = ("torch", "numpy", "librosa", "safetensors")
+    libraries = ("torch", "onnxruntime", "numpy", "safetensors")
+    threads = thread_count() if scene.backend.name == "onnx" else torch_threads()
     files = {kind: {"path": str(name), "sha256": sha256(file)} for kind, (name, file) in inputs.items()}
     audio = {"seconds": scene.speech.duration, "level_db": round(scene.speech.level_db, 1), "track": scene.speech.track}
     options = {"fps": str(scene.options.rate)} | {name: getattr(scene.options, name) for name in MANIFEST_OPTIONS}
@@ -324,11 +353,12 @@ def _manifest(report: Report, scene: _Scene, inputs: dict[str, tuple[str | Path,
         "out": {"path": str(report.out), "sha256": sha256(report.out)},
         "photo": files["photo"],
         "speech": files["speech"] | audio,
-        "weights": scene.weights,
+        "weights": _describe(scene.options.weights),
         "face": scene.face.to_dict(),
         "options": options,
-        "device": str(scene.device),
-        "threads": torch.get_num_threads(),
+        "backend": scene.backend.name,
+        "device": scene.backend.device,
+        "threads": threads,
         "frames": report.frames,
         "width": report.width,
         "height": report.height,

@@ -18,7 +18,7 @@ from talkface.cli import app
 from talkface.errors import TalkfaceError
 
 ROOT = str(Path(__file__).resolve().parent.parent)
-COMMANDS = ["render", "preprocess", "visemes", "train", "ablate", "eval", "study"]
+COMMANDS = ["render", "preprocess", "visemes", "train", "ablate", "eval", "export", "study"]
 
 
 @pytest.fixture
@@ -166,14 +166,14 @@ def test_options_reach_the_function_under_their_own_names(run, rendering):
     result = run(
         *["render", "a", "b", "-o", "c.mp4", "--fps", "30000/1001", "--crf", "20", "--crop", "--max-size", "640"],
         *["--face", "2", "--landmarks", "fan", "--weights", "w", "--device", "cpu", "--no-mark", "--json", "j"],
-        *["--track", "3"],
+        *["--track", "3", "--backend", "torch"],
         *["--expression", "2", "--seed", "7", "--quiet"],
     )
     assert result.exit_code == 0, result.stderr
     assert {name: str(value) for name, value in asdict(rendering.options).items()} == {
         **{"fps": "30000/1001", "crf": "20", "crop": "True", "max_size": "640", "face": "2", "box": "None"},
         **{"landmarks": "fan", "weights": "w", "device": "cpu", "mark": "False", "json": "j", "seed": "7"},
-        **{"expression": "2.0", "track": "3"},
+        **{"expression": "2.0", "track": "3", "backend": "torch"},
     }
 
 

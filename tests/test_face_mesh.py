@@ -11,7 +11,8 @@ import torch
 from talkface.errors import TalkfaceError
 from talkface.face import landmarks
 from talkface.face.blocks import DepthwiseBlock, pad_like_tensorflow
-from talkface.face.detector import DETECTOR_SIZE, decode_detections, load_face_detector
+from talkface.face.detector import DETECTOR_SIZE, decode_detections
+from talkface.face.detector_network import load_face_detector
 from talkface.face.find import FaceFinder
 from talkface.face.mesh import FEATURE_SIZE, REGION_SIZE, _crop, load_face_mesh
 from talkface.face.weights import load_weights

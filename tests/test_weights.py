@@ -8,23 +8,36 @@ import pytest
 import torch
 
 from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE, FPS, SOUND_RATE, weights_dir
+from talkface.face.networks import FACE_PARTS, FACE_WEIGHTS
+from talkface.files import sha256
+from talkface.graphs import graphs_state
 from talkface.media.audio import load_waveform
 from talkface.model.checkpoint import load_generator
 from talkface.model.hearing import features_at, speech_vectors
 from talkface.model.inference import AlignedFace, generate_frames, predict_lips
 from talkface.model.lips import opening
+from talkface.model.onnx_engine import ENCODER_PARTS, GENERATOR_PARTS
 from talkface.model.recogniser import load_speech_encoder
 
 SPEECH = Path(__file__).parent.parent / "examples" / "speech.wav"
 NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "speech_encoder", "vgg16_hed")
+GRAPHS = {"generator": GENERATOR_PARTS, "speech_encoder": ENCODER_PARTS} | dict.fromkeys(FACE_WEIGHTS, FACE_PARTS)
 
 
 def test_every_network_has_the_published_hash():
     listed = dict(line.split()[::-1] for line in (weights_dir() / "SHA256SUMS").read_text().splitlines())
-    assert set(listed) == {f"{name}.safetensors" for name in NETWORKS}
-    assert set(listed) == {path.name for path in weights_dir().glob("*.safetensors")}
+    graphs = {f"{name}.{part}.onnx" for name, parts in GRAPHS.items() for part in parts}
+    assert set(listed) == {f"{name}.safetensors" for name in NETWORKS} | graphs
+    assert set(listed) == {path.name for path in weights_dir().iterdir() if path.suffix in (".safetensors", ".onnx")}
     for name, digest in listed.items():
         assert hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest() == digest, name
+
+
+@pytest.mark.parametrize("name", GRAPHS)
+def test_the_graphs_are_those_of_the_weights(name):
+    """After a change of the weights: `talkface export`, and the new hashes into SHA256SUMS."""
+    weights = weights_dir() / f"{name}.safetensors"
+    assert graphs_state(weights, GRAPHS[name], sha256(weights)) == "current"
 
 
 def test_the_folder_has_at_most_40_megabytes():

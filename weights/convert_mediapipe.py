@@ -21,7 +21,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from talkface.face.detector import FaceDetector
+from talkface.face.detector_network import FaceDetector
 from talkface.face.mesh import FaceMesh
 
 DETECTOR = "mediapipe/modules/face_detection/face_detection_short_range.tflite"

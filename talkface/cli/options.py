@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,11 @@ from talkface.config import SEED_LIMIT
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or mps; cuda:1 is the second GPU.")]
+
+BACKEND = Annotated[
+    Literal["auto", "torch", "onnx"],
+    typer.Option(help="What runs the networks: auto is ONNX Runtime on a CPU, if the weights have graphs, else torch."),
+]
 
 
 def seed_option(help_text: str) -> Any:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from talkface import console
-from talkface.cli.options import DEVICE, QUIET, parse_box, seed_option
+from talkface.cli.options import BACKEND, DEVICE, QUIET, parse_box, seed_option
 from talkface.render_options import RenderOptions
 
 
@@ -51,6 +51,7 @@ def render(
     ] = RenderOptions.track,
     weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
     device: DEVICE = RenderOptions.device,
+    backend: BACKEND = "auto",
     mark: Annotated[
         bool, typer.Option(help="Whether the video's metadata say that it is synthetic.")
     ] = RenderOptions.mark,
@@ -85,6 +86,7 @@ def render(
         track=track,
         weights=weights,
         device=device,
+        backend=backend,
         mark=mark,
         json=json,
         expression=expression,

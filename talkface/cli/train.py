@@ -12,6 +12,7 @@ import typer
 
 from talkface import console
 from talkface.cli.options import DEVICE, QUIET, assigned, commas, seed_option
+from talkface.errors import TalkfaceError
 
 if TYPE_CHECKING:
     from talkface.train.presets import TrainConfig
@@ -128,6 +129,23 @@ def train(
         report = run(options, config, on_step)
     state = "finished" if report.finished else "stopped; to resume, run the same command again"
     console.say(f"{report.generator}: step {report.step} of {report.total}, {state}", quiet=quiet)
+    if report.finished and os.environ.get("RANK", "0") == "0":
+        _write_graphs(report.generator, quiet)
+
+
+def _write_graphs(weights: Path, quiet: bool) -> None:
+    """Write the graphs that `render` runs on a CPU beside the weights; the weights are complete without them."""
+    from talkface.model.checkpoint import load_generator
+    from talkface.model.export import export_generator
+    from talkface.model.generator import Generator
+
+    generator = load_generator(weights)
+    if not isinstance(generator, Generator):
+        return
+    try:
+        export_generator(generator, weights)
+    except TalkfaceError as error:
+        console.say(f"{error} `talkface export {weights}` makes up for it; until then PyTorch renders.", quiet=quiet)
 
 
 def configured(config: TrainConfig, stages: tuple[str, ...] | None, settings: list[str]) -> TrainConfig:

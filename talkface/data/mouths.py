@@ -23,7 +23,7 @@ from talkface.data.reader import ClipDataset
 from talkface.errors import TalkfaceError
 from talkface.face.landmarks import mouth_opening, nose_base
 from talkface.metrics.mouth import mouth_content, reference
-from talkface.model.generator import BELOW_CORNERS, HEIGHT, WIDTH
+from talkface.model.frames import BELOW_CORNERS, HEIGHT, WIDTH
 
 OPEN = 1.4  # px: frames with a smaller gap show nothing between the lips
 WIDE = 16.0  # px: frames are drawn in proportion to their gap, up to here

@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-import torch
 
 from talkface.config import EYE_CENTRE, EYE_DISTANCE
 from talkface.face.detector import (
@@ -25,11 +25,11 @@ from talkface.face.detector import (
     Detection,
     decode_detections,
     iou,
-    load_face_detector,
     suppress_duplicates,
 )
-from talkface.face.mesh import MESH_SIZE, load_face_mesh
+from talkface.face.networks import FaceNetworks
 from talkface.face.roi import (
+    MESH_SIZE,
     crop,
     crop_to_image,
     has_drifted,
@@ -37,6 +37,9 @@ from talkface.face.roi import (
     window_from_detection,
     window_from_points,
 )
+
+if TYPE_CHECKING:
+    import torch
 
 MIN_TILE_SCORE = 0.7  # for tiles and rotated images: many windows give the detector many chances of a false positive
 FULL_WINDOW_BONUS = 0.1  # added to the score in the whole, upright image when several windows show the same face
@@ -76,16 +79,19 @@ class FaceFinder:
     """Finds faces with the detector and the mesh, which are loaded once.
 
     Args:
-        device: where the networks run.
+        device: where PyTorch runs the networks.
+        networks: run by another engine, in place of PyTorch.
 
     Raises:
         TalkfaceError: the networks' weights are missing or broken.
     """
 
-    def __init__(self, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
-        self.detector = load_face_detector(device=self.device)
-        self.mesh_network = load_face_mesh(device=self.device)
+    def __init__(self, device: torch.device | str = "cpu", networks: FaceNetworks | None = None) -> None:
+        if networks is None:
+            from talkface.face.torch_networks import TorchFaceNetworks
+
+            networks = TorchFaceNetworks(device)
+        self.networks: FaceNetworks = networks
 
     def find(self, image: np.ndarray) -> list[Face]:
         """Find all faces of a photo, from left to right; an empty list if there is none.
@@ -162,8 +168,7 @@ class FaceFinder:
         for start in range(0, len(windows), DETECTOR_BATCH):
             part = windows[start : start + DETECTOR_BATCH]
             crops = np.stack([crop(image, window, DETECTOR_SIZE, cv2.BORDER_CONSTANT) for window in part])
-            with torch.inference_mode():
-                scores, coordinates = (x.cpu().numpy() for x in self.detector(self._to_tensor(crops) * 2 - 1))
+            scores, coordinates = self.networks.detect(crops)
             for index, window in enumerate(part):
                 is_first = start + index == 0
                 min_score = MIN_SCORE if is_first else MIN_TILE_SCORE
@@ -182,18 +187,12 @@ class FaceFinder:
             points float32 (N, 468, 3): x and y in pixels of the image, depth in the same unit; flags float32 (N,).
         """
         crops = np.stack([crop(image, window, MESH_SIZE) for image, window in zip(images, windows, strict=True)])
-        with torch.inference_mode():
-            points_tensor, flags = self.mesh_network(self._to_tensor(crops))
-        points = points_tensor.cpu().numpy()
+        points, flags = self.networks.mesh(crops)
         for mesh, window in zip(points, windows, strict=True):
             matrix = crop_to_image(window, MESH_SIZE)
             mesh[:, :2] = mesh[:, :2] @ matrix[:, :2].T + matrix[:, 2]
             mesh[:, 2] *= window[2] / MESH_SIZE
-        return points, flags.cpu().numpy()
-
-    def _to_tensor(self, crops: np.ndarray) -> torch.Tensor:
-        """Convert uint8 (N, H, W, 3) to float (N, 3, H, W) in [0, 1], channels last in memory."""
-        return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
+        return points, flags
 
     def _verify(self, image: np.ndarray, detections: list[Detection]) -> list[Face]:
         """Return the detections that the mesh confirms as faces, from left to right."""

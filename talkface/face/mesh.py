@@ -19,9 +19,9 @@ from torch import Tensor, nn
 from talkface.config import weights_dir
 from talkface.face.blocks import DepthwiseBlock, pad_like_tensorflow
 from talkface.face.landmarks import LEFT_EYE_REGION, LIPS_REGION, RIGHT_EYE_REGION
+from talkface.face.roi import MESH_SIZE
 from talkface.face.weights import load_weights
 
-MESH_SIZE = 192  # px, side of the input
 MESH_POINTS = 468
 FEATURE_SIZE = 48  # px, side of the feature map that the regions are cropped from
 REGION_SIZE = 16  # px, side of a region's crop of the feature map
@@ -48,7 +48,7 @@ class Region(nn.Module):
     def forward(self, features: Tensor, mesh: Tensor) -> Tensor:
         """Predict points (N, P, 2) in crop pixels from features (N, 32, 48, 48) and the trunk's mesh (N, 468, 2)."""
         matrix = self._crop_to_features(mesh * (FEATURE_SIZE / MESH_SIZE))
-        points = self.points(self.blocks(_crop(features, matrix))).view(len(mesh), -1, 2)
+        points = self.points(self.blocks(_crop(features, matrix))).view(mesh.shape[0], -1, 2)
         # The network predicts points on a 64x64 grid over its 16x16 crop, and the mesh is on a 192x192 grid over the
         # 48x48 feature map. Both grids are four times as fine, so only the matrix's translation is multiplied by four.
         scale = MESH_SIZE / FEATURE_SIZE
@@ -92,6 +92,8 @@ def _crop(features: Tensor, matrix: Tensor) -> Tensor:
 class FaceMesh(nn.Module):
     """The attention mesh. Input: RGB in [0, 1], a level square crop 1.5 times the face (see `talkface.face.roi`)."""
 
+    refined: Tensor  # (468,) int64
+
     def __init__(self) -> None:
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, stride=2)
@@ -103,6 +105,10 @@ class FaceMesh(nn.Module):
         self.lips = Region(LIPS_REGION, corners=(61, 291))
         self.left_eye = Region(LEFT_EYE_REGION, corners=(33, 133))
         self.right_eye = Region(RIGHT_EYE_REGION, corners=(362, 263))
+        regions = torch.tensor((*LIPS_REGION, *LEFT_EYE_REGION, *RIGHT_EYE_REGION))
+        refined = torch.arange(MESH_POINTS)
+        refined[regions] = MESH_POINTS + torch.arange(len(regions))
+        self.register_buffer("refined", refined, persistent=False)  # which candidate each point is, see `forward`
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor]:
         """Predict the mesh of N faces.
@@ -118,9 +124,8 @@ class FaceMesh(nn.Module):
         last = self.trunk(features)
         points = self.points(last).view(-1, MESH_POINTS, 3)
         flat = points[:, :, :2]
-        refined = points.clone()
-        for region in (self.lips, self.left_eye, self.right_eye):
-            refined[:, region.indices, :2] = region(features, flat)
+        candidates = [flat, *(region(features, flat) for region in (self.lips, self.left_eye, self.right_eye))]
+        refined = torch.cat((torch.cat(candidates, 1)[:, self.refined], points[:, :, 2:]), 2)
         return refined, torch.sigmoid(self.flag(last)).flatten()
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from talkface.face.detector import Detection
 
+MESH_SIZE = 192  # px, side of the mesh's input
 MARGIN = 1.5  # side of the window over the longer side of the face's box, as MediaPipe's mesh was trained
 MAX_SUPERSAMPLING = 8  # samples per output pixel and axis when a large window is shrunk
 # The mesh is exact only while the face stays near the middle of its window, upright and at its usual size.

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import torch
 
 from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE, EYE_CENTRE, EYE_DISTANCE
 from talkface.errors import TalkfaceError
 from talkface.face.align import apply, fit_transform, warp
-from talkface.face.fan import FanFinder
 from talkface.face.find import PROFILE_YAW, Face, FaceFinder
 from talkface.face.landmarks import eye_distance, lips, nose_base
+from talkface.face.networks import FaceNetworks
 from talkface.face.outline import reach_map
+
+if TYPE_CHECKING:
+    import torch
+
+    from talkface.face.fan import FanFinder
 
 Box = tuple[float, float, float, float]
 
@@ -69,6 +73,7 @@ def select_face(
     box: Box | None = None,
     landmarks: str = "mesh",
     device: torch.device | str = "cpu",
+    networks: FaceNetworks | None = None,
 ) -> SelectedFace:
     """Select the face of a photo that is to be animated: the largest, the one with `number`, or the one in `box`.
 
@@ -79,7 +84,8 @@ def select_face(
         box: x, y, width, height in px of the photo. If no face is detected in it (a drawing), the box is assumed to
             enclose an upright face from forehead to chin.
         landmarks: "mesh" or "fan".
-        device: where the face networks run.
+        device: where PyTorch runs the face networks.
+        networks: the detector and the mesh in another engine; "fan" does not use them.
 
     Raises:
         TalkfaceError: there is no face, or it is drawn or turned too far to the side; there is no face with that
@@ -87,7 +93,7 @@ def select_face(
     """
     if number is not None and box is not None:
         raise TalkfaceError("--face and --box are given together, and both select a face.", "Give only one of them.")
-    finder = _finder(landmarks, device)
+    finder = _finder(landmarks, device, networks)
     if box is not None:
         return _select_in_box(finder, image, name, box)
     faces = finder.find(image)
@@ -102,13 +108,17 @@ def select_face(
     return _selected(faces[index], name, notes, number=index + 1, found=len(faces))
 
 
-def _finder(landmarks: str, device: torch.device | str) -> FaceFinder | FanFinder:
+def _finder(landmarks: str, device: torch.device | str, networks: FaceNetworks | None) -> FaceFinder | FanFinder:
     if landmarks not in ("mesh", "fan"):
         raise TalkfaceError(
             f"--landmarks {landmarks} is not a valid kind of landmarks: expected mesh or fan.",
             "Use mesh, or leave it out.",
         )
-    return FanFinder(device) if landmarks == "fan" else FaceFinder(device)
+    if landmarks == "fan":
+        from talkface.face.fan import FanFinder
+
+        return FanFinder(device)
+    return FaceFinder(device, networks) if networks else FaceFinder(device)
 
 
 def _select_in_box(finder: FaceFinder | FanFinder, image: np.ndarray, name: str, box: Box) -> SelectedFace:

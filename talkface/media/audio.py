@@ -9,10 +9,10 @@ never in memory as samples.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from pathlib import Path
 
-import librosa
 import numpy as np
 
 from talkface.config import (
@@ -27,6 +27,7 @@ from talkface.config import (
 )
 from talkface.media.decode import Analysis, analyse_waveform, decode_audio
 from talkface.media.windows import CEILING_DB, FLOOR_DB, MFCC_SCALE
+from talkface.mel import hann_window, mel_filters
 
 SILENT_LEVEL = -75.0  # dB; a recording whose loudest speech is below this counts as silence throughout
 SPEECH_RANGE = 30.0  # dB below the loudest tenth of a second; softer steps do not count for the level
@@ -132,23 +133,34 @@ def speech_energy(path: str | Path) -> np.ndarray:
 def band_energy(samples: np.ndarray) -> np.ndarray:
     """Return the energy from 200 to 3500 Hz in each whole window of 16 kHz audio, in dB, float32 (steps,)."""
     low, high = (round(edge * ENERGY_FFT / ENERGY_RATE) for edge in ENERGY_BAND)
-    spectrum = librosa.stft(samples, n_fft=ENERGY_FFT, hop_length=ENERGY_HOP, win_length=ENERGY_WINDOW, center=False)
-    energy = (np.abs(spectrum[low : high + 1]) ** 2).sum(axis=0)
+    energy = _power(samples, ENERGY_WINDOW, ENERGY_FFT, ENERGY_HOP)[:, low : high + 1].sum(axis=1)
     return 10 * np.log10(np.maximum(energy, MIN_ENERGY), dtype=np.float32)
 
 
 def mel_power(samples: np.ndarray) -> np.ndarray:
     """Return the power in 26 mel bands in each whole window of 5 kHz audio, float32 (steps, 26)."""
-    return librosa.feature.melspectrogram(
-        y=samples,
-        sr=SPEECH_RATE,
-        n_fft=MFCC_FFT,
-        hop_length=MFCC_HOP,
-        win_length=MFCC_WINDOW,
-        n_mels=MEL_BANDS,
-        power=2.0,
-        center=False,
-    ).T
+    return _power(samples, MFCC_WINDOW, MFCC_FFT, MFCC_HOP) @ _filters().T
+
+
+def _power(samples: np.ndarray, window: int, fft: int, hop: int) -> np.ndarray:
+    """Return the power spectrum of each whole Hann window of the samples, float32 (steps, fft // 2 + 1)."""
+    windows = np.lib.stride_tricks.sliding_window_view(samples, fft)[::hop]
+    spectrum = np.fft.rfft(windows * hann_window(window, fft), axis=1)
+    return (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+
+
+@functools.cache
+def _filters() -> np.ndarray:
+    return mel_filters(SPEECH_RATE, MFCC_FFT, MEL_BANDS)
+
+
+@functools.cache
+def _cosines() -> np.ndarray:
+    """The orthonormal discrete cosine transform (type 2) from mel bands to coefficients, float32 (26, 13)."""
+    band, coefficient = np.arange(MEL_BANDS)[:, None] + 0.5, np.arange(MFCC_COEFFS)
+    cosines = np.sqrt(2 / MEL_BANDS) * np.cos(np.pi / MEL_BANDS * band * coefficient)
+    cosines[:, 0] /= np.sqrt(2)
+    return cosines.astype(np.float32)
 
 
 def speech_level(loudest: np.ndarray) -> float:
@@ -190,5 +202,4 @@ def _relative_to(level: float, decibels: np.ndarray) -> np.ndarray:
 
 def _coefficients(decibels: np.ndarray) -> np.ndarray:
     """Return the 13 MFCC, scaled, of normalised mel bands: (steps, 26) -> float32 (steps, 13)."""
-    mfcc = librosa.feature.mfcc(S=decibels.T, n_mfcc=MFCC_COEFFS, dct_type=2, norm="ortho")
-    return np.ascontiguousarray(mfcc.T / MFCC_SCALE, dtype=np.float32)
+    return np.ascontiguousarray(decibels @ _cosines() / MFCC_SCALE, dtype=np.float32)

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from talkface.config import ALIGNED_LIPS, MFCC_COEFFS, MFCC_STEPS
+from talkface.model.frames import DILATIONS, REACH
 from talkface.model.lips import TOUCHING, opening, with_opening
+
+__all__ = ["REACH", "AudioEncoder", "AudioFeatures", "Expression", "WindowEncoder", "expressive_lips"]
 
 LIP_POINTS = 40
 LIP_UNIT = 8.0  # px that count as 1 in the output
-DILATIONS = (1, 1, 2, 4)  # of the convolutions over time
-REACH = sum(DILATIONS)  # frames that are heard before and after a frame
 POINT_FEATURES = 32
 FEATURE_LIMIT = 8.0  # standard deviations at which features are cut
 

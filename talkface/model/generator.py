@@ -22,11 +22,10 @@ from talkface.model.attention import attend, coarse_mask
 from talkface.model.audio import AudioEncoder
 from talkface.model.decoder import FrameDecoder
 from talkface.model.encoders import IdentityEncoder, ImageEncoder
+from talkface.model.frames import HEIGHT, WIDTH
 from talkface.model.lipwarp import OUTER_LOWER_MIDDLE, LipWarp, MouthShape, warp
-from talkface.model.recogniser import FEATURES
+from talkface.model.recogniser_sizes import FEATURES
 
-WIDTH, HEIGHT = 88, 64  # px of the crop
-BELOW_CORNERS = 5  # px: the crop's centre lies so far below the middle of the mouth's inner corners
 DISTANCE_UNIT = 8.0  # px that count as 1 in the planes of distances to the lips
 POSITION_UNIT = 24.0  # px that count as 1 in the planes of positions
 MOUTH_BELOW_NOSE = 30.0  # px: the planes of positions are 0 there
@@ -156,15 +155,22 @@ class Generator(nn.Module):
         """The coarse mask that the first frame starts from (paper 3.3), (B, 1, H, W)."""
         return coarse_mask(identity.lips, self.position)
 
-    def conditions(self, identity: Identity, lips: Tensor, head_shift: Tensor | None = None) -> Conditions:
+    def conditions(
+        self,
+        identity: Identity,
+        lips: Tensor,
+        head_shift: Tensor | None = None,
+        weights: tuple[Tensor, Tensor] | None = None,
+    ) -> Conditions:
         """The geometry of one frame.
 
         Args:
             identity: of `encode_identity`.
             lips: (B, 40, 2) px, the wanted lips.
             head_shift: (B, 2) px, how far the skull has moved since the photo; None where the head stands still.
+            weights: of the lip points in the fields that carry the lips, as `LipWarp` takes them.
         """
-        flow, shape = self.lip_warp(identity.lips, lips - identity.lips)
+        flow, shape = self.lip_warp(identity.lips, lips - identity.lips, weights)
         shift = torch.zeros_like(identity.nose) if head_shift is None else head_shift
         jaw = (lips - identity.lips)[:, OUTER_LOWER_MIDDLE].mean(1)
         skull_shift, jaw_shift = (-move[:, :, None, None] for move in (shift, jaw))

@@ -7,13 +7,19 @@ second of sound on both sides. 0.3 s of silence stand before and after the sound
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from talkface.config import SOUND_RATE
 from talkface.model.logmel import log_mel
-from talkface.model.recogniser import PADDING, STRIDE, VECTORS_PER_SECOND, WIDTH, WINDOW, SpeechEncoder
+from talkface.model.onnx_engine import OnnxSpeechEncoder
+from talkface.model.recogniser_sizes import PADDING, STRIDE, VECTORS_PER_SECOND, WIDTH, WINDOW
+
+if TYPE_CHECKING:
+    from talkface.model.recogniser import SpeechEncoder
+
+    AnyEncoder = SpeechEncoder | OnnxSpeechEncoder
 
 TENTH = SOUND_RATE // 10  # samples: the padded sound is a whole number of these
 PADDING_SAMPLES = round(PADDING * SOUND_RATE)
@@ -21,17 +27,17 @@ WINDOW_SAMPLES, STRIDE_SAMPLES = round(WINDOW * SOUND_RATE), round(STRIDE * SOUN
 MARGIN_VECTORS = round((WINDOW - STRIDE) / 2 * VECTORS_PER_SECOND)  # at either end: the neighbour knows them better
 
 
-def speech_vectors(encoder: SpeechEncoder, sound: np.ndarray) -> np.ndarray:
+def speech_vectors(encoder: AnyEncoder, sound: np.ndarray) -> np.ndarray:
     """All vectors of a sound, 50 a second: float32 (N, 384); vector k is centred on k / 50 - 0.3 s.
 
     Args:
-        encoder: of `load_speech_encoder`.
+        encoder: of `load_speech_encoder` or `load_onnx_speech_encoder`.
         sound: float32 (samples,) at 16 kHz.
     """
     return np.concatenate([np.zeros((0, WIDTH), np.float32), *stream_vectors(encoder, [sound])])
 
 
-def stream_vectors(encoder: SpeechEncoder, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+def stream_vectors(encoder: AnyEncoder, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """The vectors of a sound that comes in blocks, window by window, each float32 (n, 384)."""
     held, first = np.zeros(PADDING_SAMPLES, np.float32), True
     total = PADDING_SAMPLES
@@ -50,10 +56,13 @@ def stream_vectors(encoder: SpeechEncoder, blocks: Iterable[np.ndarray]) -> Iter
     yield _heard(encoder, held)[0 if first else MARGIN_VECTORS :]
 
 
-@torch.inference_mode()
-def _heard(encoder: SpeechEncoder, sound: np.ndarray) -> np.ndarray:
-    mel = torch.from_numpy(np.ascontiguousarray(log_mel(sound)))[None].to(encoder.positional_embedding.device)
-    return encoder(mel)[0].cpu().numpy()
+def _heard(encoder: AnyEncoder, sound: np.ndarray) -> np.ndarray:
+    mel = log_mel(sound)
+    if isinstance(encoder, OnnxSpeechEncoder):
+        return encoder.vectors(mel)
+    from talkface.model.torch_engine import recogniser_vectors
+
+    return recogniser_vectors(encoder, mel)
 
 
 def features_at(vectors: np.ndarray, times: np.ndarray) -> np.ndarray:

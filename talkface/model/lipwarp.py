@@ -15,15 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-INNER = 20  # where the inner outline begins
-LOWER = (*range(11), *range(INNER, INNER + 11))
-UPPER = (0, *range(10, 20), INNER, *range(INNER + 10, INNER + 20))
+from talkface.model.lip_field import INNER, LOWER, REACH, RIDGE, UPPER
+
 INNER_LOWER = tuple(range(INNER, INNER + 11))  # from the left corner to the right
 INNER_UPPER = (INNER, *range(INNER + 19, INNER + 9, -1))
 OUTER_LOWER_MIDDLE = (3, 4, 5, 6, 7)  # these points of the lower lip move with the jaw
 
-REACH = 16.0  # px, standard deviation of a point's kernel
-RIDGE = 0.05  # share of a point's displacement that is given up for a smooth field
 COLUMN = 2.5  # px, standard deviation of the kernel that draws the inner outlines through their points
 SEAM = 0.3  # px, half of the smallest width over which one lip's field gives way to the other's
 EDGE = 3.0  # px over which the painted area fades out on the lips
@@ -80,11 +77,15 @@ class LipWarp(nn.Module):
             maps = (within + 0.5).clamp(0, 1), (within / EDGE + 1).clamp(0, 1), below, above, lower
             return MouthShape(*(one[:, None] for one in maps))
 
-    def forward(self, lips: Tensor, moves: Tensor) -> tuple[Tensor, MouthShape]:
+    def forward(
+        self, lips: Tensor, moves: Tensor, weights: tuple[Tensor, Tensor] | None = None
+    ) -> tuple[Tensor, MouthShape]:
         """
         Args:
             lips: (B, 40, 2) px, where the photo has its lips.
             moves: (B, 40, 2) px, displacement of each point.
+            weights: of the points of the upper and of the lower lip in their fields, (B, N, 2) each, where they are
+                known, as from `talkface.model.lip_field.field_weights`; None computes them.
 
         Returns:
             flow (B, 2, H, W) px, frame(p) = photo(p + flow(p)), and the mouth after the move. The flow passes gradients
@@ -93,14 +94,14 @@ class LipWarp(nn.Module):
         with torch.autocast(lips.device.type, enabled=False):
             lips, moves = lips.float(), moves.float()
             moved = (lips + moves).detach()
-            upper, lower = (self._field(moved[:, lip], -moves[:, lip]) for lip in (UPPER, LOWER))
+            if weights is None:
+                weights = _weights(moved[:, UPPER], -moves[:, UPPER]), _weights(moved[:, LOWER], -moves[:, LOWER])
+            upper, lower = (self._field(moved[:, lip], w) for lip, w in zip((UPPER, LOWER), weights, strict=True))
             shape = self.shape(moved)
             return upper + shape.lower_share * (lower - upper), shape
 
-    def _field(self, at: Tensor, values: Tensor) -> Tensor:
-        """A smooth field with these values (B, N, 2) at these points (B, N, 2): (B, 2, H, W)."""
-        system = _kernel(at, at) + RIDGE * torch.eye(at.shape[1], device=at.device)
-        weights = torch.linalg.solve_ex(system, values).result  # unlike solve, it gives NaN for NaN and does not raise
+    def _field(self, at: Tensor, weights: Tensor) -> Tensor:
+        """The sum of the kernels at these points (B, N, 2) with these weights (B, N, 2): (B, 2, H, W)."""
         size = len(self.rows) // STEP, len(self.columns) // STEP
         field = (_kernel(self.places.expand(len(at), -1, -1), at) @ weights).transpose(1, 2)
         return F.interpolate(field.unflatten(2, size), scale_factor=STEP, mode="bilinear")
@@ -109,6 +110,12 @@ class LipWarp(nn.Module):
         """Height of an outline (B, N, 2) at each column, (B, W) px."""
         near = -((self.columns[None, :, None] - points[:, None, :, 0]) ** 2) / (2 * COLUMN**2)
         return (near.softmax(2) @ points[:, :, 1:])[..., 0]
+
+
+def _weights(at: Tensor, values: Tensor) -> Tensor:
+    """Weights (B, N, 2) with which the kernels at these points (B, N, 2) add up to these values (B, N, 2)."""
+    system = _kernel(at, at) + RIDGE * torch.eye(at.shape[1], device=at.device)
+    return torch.linalg.solve_ex(system, values).result  # unlike solve, it gives NaN for NaN and does not raise
 
 
 def _kernel(at: Tensor, points: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import functools
 
 import numpy as np
 
+from talkface import mel
 from talkface.config import SOUND_RATE
 
 HOP = 160  # samples: 10 ms
@@ -17,7 +18,6 @@ FFT = 400  # samples: 25 ms
 BANDS = 80
 RANGE = 8.0  # log10 units under the loudest value that are kept
 SMALLEST_POWER = 1e-10
-LINEAR_TOP, LINEAR_STEP, LOG_STEP = 1000.0, 200 / 3, np.log(6.4) / 27  # Slaney's scale: linear to 1 kHz, then log
 
 
 def log_mel(sound: np.ndarray) -> np.ndarray:
@@ -42,24 +42,9 @@ def log_mel(sound: np.ndarray) -> np.ndarray:
 @functools.cache
 def mel_filters() -> np.ndarray:
     """Slaney's triangular filters of equal area, float32 (80, 201)."""
-    frequencies = np.fft.rfftfreq(FFT, 1 / SOUND_RATE)
-    edges = _hertz(np.linspace(0, _mel(SOUND_RATE / 2), BANDS + 2))
-    rising = (frequencies - edges[:-2, None]) / np.diff(edges)[:-1, None]
-    falling = (edges[2:, None] - frequencies) / np.diff(edges)[1:, None]
-    triangles = np.maximum(0, np.minimum(rising, falling))
-    return (triangles * (2 / (edges[2:] - edges[:-2]))[:, None]).astype(np.float32)
+    return mel.mel_filters(SOUND_RATE, FFT, BANDS)
 
 
 @functools.cache
 def _window() -> np.ndarray:
-    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FFT) / FFT)).astype(np.float32)
-
-
-def _mel(hertz: float) -> float:
-    linear = hertz / LINEAR_STEP
-    return linear if hertz < LINEAR_TOP else LINEAR_TOP / LINEAR_STEP + np.log(hertz / LINEAR_TOP) / LOG_STEP
-
-
-def _hertz(mel: np.ndarray) -> np.ndarray:
-    corner = LINEAR_TOP / LINEAR_STEP
-    return np.where(mel < corner, mel * LINEAR_STEP, LINEAR_TOP * np.exp(LOG_STEP * (mel - corner)))
+    return mel.hann_window(FFT, FFT)

@@ -18,12 +18,11 @@ from torch.nn import functional as F
 
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
+from talkface.model.recogniser_sizes import FEATURES, PADDING, VECTORS_PER_SECOND, WIDTH
 
-WIDTH, HEADS, BANDS, POSITIONS = 384, 6, 80, 1500
-VECTORS_PER_SECOND = 50
-PADDING = 0.3  # seconds of silence before and after a sound
-WINDOW, STRIDE = 10.0, 8.0  # seconds heard at a time, and from one window to the next
-FEATURES = 2 * WIDTH  # of one video frame: two vectors, 10 ms before and after its middle
+__all__ = ["FEATURES", "PADDING", "VECTORS_PER_SECOND", "WIDTH", "SpeechEncoder", "load_speech_encoder"]
+
+HEADS, BANDS, POSITIONS = 6, 80, 1500
 
 
 class Attention(nn.Module):

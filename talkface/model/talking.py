@@ -3,42 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from talkface.config import FPS
-from talkface.model.checkpoint import AnyGenerator
-from talkface.model.inference import (
-    AlignedFace,
-    OutputFrame,
-    generate_frames,
-    generate_paper_frames,
-    predict_lips,
-)
-from talkface.model.paper import PaperGenerator
+from talkface.model.inference import AlignedFace, OutputFrame, engine_of, generate_frames, predict_lips
+from talkface.model.onnx_engine import OnnxGenerator
+
+if TYPE_CHECKING:
+    from talkface.model.checkpoint import AnyGenerator
 
 
-def takes_mfcc(generator: AnyGenerator) -> bool:
+def takes_mfcc(generator: AnyGenerator | OnnxGenerator) -> bool:
     """Whether the generator takes 20x13 MFCC windows; otherwise it takes features of the speech recogniser."""
-    return isinstance(generator, PaperGenerator) or generator.audio_encoder.windows is not None
+    if isinstance(generator, OnnxGenerator):
+        return generator.takes_mfcc
+    from talkface.model.paper import PaperGenerator
+
+    return isinstance(generator, PaperGenerator) or engine_of(generator).takes_mfcc
 
 
 def animate(
-    generator: AnyGenerator,
+    generator: AnyGenerator | OnnxGenerator,
     face: AlignedFace,
     features: Iterable[np.ndarray],
     expression: float = 1.0,
     fps: float = FPS,
+    picture: bool = True,
 ) -> Iterator[OutputFrame]:
     """Frames of the face saying what is in the features.
 
     Args:
-        generator: in eval mode.
+        generator: in eval mode, or its graphs.
         face: who speaks.
         features: of each frame: float32 (20, 13) MFCC windows or float32 (768,) of the recogniser.
         expression: factor on the opening of the mouth; 1 is life's spread. The paper's generator has no such factor.
         fps: frames per second.
+        picture: whether the frames' `face` is computed, which paste-back does not need.
     """
-    if isinstance(generator, PaperGenerator):
-        return generate_paper_frames(generator, face, features)
-    return generate_frames(generator, face, predict_lips(generator, face, features, expression), fps)
+    if not isinstance(generator, OnnxGenerator):
+        from talkface.model.paper import PaperGenerator
+
+        if isinstance(generator, PaperGenerator):
+            from talkface.model.torch_engine import generate_paper_frames
+
+            return generate_paper_frames(generator, face, features)
+    return generate_frames(generator, face, predict_lips(generator, face, features, expression), fps, picture)
