@@ -209,7 +209,7 @@ class _Scene:
         if takes_mfcc(self.generator):
             features = iterate_windows(self.speech.mfcc, count, rate)
         else:
-            blocks = stream_audio(self.speech.path, SOUND_RATE, self.options.track)
+            blocks = stream_audio(self.speech.path, SOUND_RATE, self.speech.track, self.speech.downmix)
             times = (float((k + Fraction(1, 2)) / rate) for k in range(count))
             features = stream_features(stream_vectors(load_speech_encoder(device=self.device), blocks), times)
         return animate(self.generator, self.aligned, features, self.options.expression, float(rate))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
-FOUNDATION = {"_version", "config", "errors", "device", "files"}
+FOUNDATION = {"_version", "config", "errors", "device", "files", "labels", "leftovers", "signals"}
 LIBRARIES = {"model", "metrics", "face", "media"}
 COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study"}
 COMMAND_LINE = {"cli", "console", "__main__"}
