@@ -97,7 +97,10 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def mps_works() -> bool:
-    """Tell whether there is an MPS device that computes grid_sample(padding_mode="border"), which warping needs."""
+    """Tell whether there is an MPS device with the operations that warping needs.
+
+    They are grid_sample(padding_mode="border") and linalg.solve_ex, which earlier versions of PyTorch lack on MPS.
+    """
     import torch
     import torch.nn.functional as F
 
@@ -105,12 +108,19 @@ def mps_works() -> bool:
         return False
     image = torch.arange(4.0).view(1, 1, 2, 2)
     grid = torch.tensor([[[[-1.5, 0.0], [1.5, 0.5]]]])  # partly outside of the image
+    system, values = torch.tensor([[[2.0, 0.5], [0.5, 1.0]]]), torch.tensor([[[1.0, 2.0], [3.0, 4.0]]])
     try:
-        sampled = F.grid_sample(image.to("mps"), grid.to("mps"), padding_mode="border", align_corners=False)
+        results = _warping(image.to("mps"), grid.to("mps"), system.to("mps"), values.to("mps"))
     except (NotImplementedError, RuntimeError):
         return False
-    expected = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
-    return torch.allclose(sampled.cpu(), expected, atol=1e-5)
+    expected = _warping(image, grid, system, values)
+    return all(torch.allclose(a.cpu(), b, atol=1e-5) for a, b in zip(results, expected, strict=True))
+
+
+def _warping(image: Tensor, grid: Tensor, system: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """The operations of `talkface.model.lipwarp` that not every version of PyTorch has on MPS."""
+    sampled = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
+    return sampled, torch.linalg.solve_ex(system, values).result
 
 
 def _check_available(name: str, device: torch.device) -> None:

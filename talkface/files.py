@@ -10,15 +10,19 @@ import re
 import shutil
 import stat
 import tempfile
-import uuid
+import threading
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, TimeoutError  # builtins.TimeoutError only since Python 3.11
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from talkface.errors import TalkfaceError
+from talkface.leftovers import create_held, release, remove_abandoned, unique_tag
 
 BLOCK = 1 << 20  # bytes read at a time
+TEMPORARY = "talkface-"  # start of the names of temporary folders
+FIRST_WRITER = 30.0  # seconds in which some program must open a named pipe for writing
 STDIN_NAMES = ("-", "/dev/stdin")
 OPEN_FILES = (Path("/dev/fd"), Path("/proc/self/fd"))
 # Also as pathlib writes a URL, with one slash.
@@ -76,13 +80,27 @@ def repeatable(path: str | Path, wanted: str) -> Iterator[Path]:
     if not _is_stream(path):
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="talkface-") as folder:
-        copy = Path(folder) / ("standard-input" if str(path) in STDIN_NAMES else path.name)
+    with _temporary_folder() as folder:
+        copy = folder / ("standard-input" if str(path) in STDIN_NAMES else path.name)
         with _open_stream(path, wanted) as stream, os_errors_as_user_errors(copy), copy.open("wb") as file:
             shutil.copyfileobj(stream, file, BLOCK)
         if not copy.stat().st_size:
             raise TalkfaceError(f"{path} is empty (0 bytes), not {wanted}.", "Check the command that writes it.")
         yield copy
+
+
+@contextmanager
+def _temporary_folder() -> Iterator[Path]:
+    """Give a new folder that is deleted with its content; if this process is killed, a later one deletes it."""
+    parent = Path(tempfile.gettempdir())
+    folder = parent / f"{TEMPORARY}{unique_tag()}"
+    try:
+        with os_errors_as_user_errors(folder):
+            remove_abandoned(parent, TEMPORARY)
+            create_held(folder, folder=True)
+        yield folder
+    finally:
+        release(folder)
 
 
 def _is_stream(path: Path) -> bool:
@@ -99,7 +117,7 @@ def _is_stream(path: Path) -> bool:
 def _open_stream(path: Path, wanted: str) -> Iterator[BinaryIO]:
     try:
         # Descriptor 0 is duplicated: on some systems /dev/stdin cannot be opened, and closing must not close stdin.
-        stream = os.fdopen(os.dup(0), "rb") if str(path) in STDIN_NAMES else path.open("rb")
+        stream = os.fdopen(os.dup(0), "rb") if str(path) in STDIN_NAMES else _open_pipe(path, wanted)
     except OSError as error:
         raise TalkfaceError(f"{path} cannot be opened: {_reason(error)}.", f"Give {wanted} as a file.") from error
     with stream:
@@ -107,6 +125,32 @@ def _open_stream(path: Path, wanted: str) -> Iterator[BinaryIO]:
             kind = "a terminal" if stream.isatty() else "a device"
             raise TalkfaceError(f"{path} is {kind}, not {wanted}.", f"Give {wanted} as a file, or pipe it in.")
         yield stream
+
+
+def _open_pipe(path: Path, wanted: str) -> BinaryIO:
+    """Open a pipe for reading. A named one that no program writes to would block for ever.
+
+    Raises:
+        TalkfaceError: no program has opened it for writing within FIRST_WRITER seconds.
+    """
+    opened: Future[BinaryIO] = Future()
+
+    def wait_for_writer() -> None:
+        try:
+            opened.set_result(path.open("rb"))
+        except OSError as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=wait_for_writer, daemon=True).start()
+    try:
+        return opened.result(FIRST_WRITER)
+    except TimeoutError as error:
+        os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))  # as a writer of nothing, which ends the thread's waiting
+        opened.result().close()
+        raise TalkfaceError(
+            f"{path} is a pipe that no program has written to for {FIRST_WRITER:.0f} seconds.",
+            f"Start the program that writes it first, or give {wanted} as a file.",
+        ) from error
 
 
 def is_folder(flag: str, path: Path) -> bool:
@@ -205,21 +249,25 @@ def same_file(one: Path, other: Path) -> bool:
 def atomic_write(target: str | Path) -> Iterator[Path]:
     """Give a new file beside `target` that replaces it when the block ends, and is deleted if the block fails.
 
-    At any time `target` is the old file or the complete new one, never a part. Ctrl-C leaves no new file behind; a
-    power failure leaves the old file.
+    At any time `target` is the old file or the complete new one, never a part. Ctrl-C leaves no new file behind. A
+    power failure or SIGKILL leaves the old file, and the unfinished one until the same target is written again.
 
     Raises:
         TalkfaceError: the folder does not exist or may not be written to, `target` is a folder, or the disk refuses
             what the block writes. Errors about other files pass through.
     """
     target = Path(target).absolute()
-    beside = target.parent / f".{target.stem[:40]}.{uuid.uuid4().hex[:12]}.part{target.suffix}"
-    with os_errors_as_user_errors(target):
-        if target.is_dir():
-            raise TalkfaceError(f"{target} is a folder; the result needs a file name.", f"Name a file inside {target}.")
-        # The file is created first, so that a folder that may not be written to is an error before any work is done.
-        beside.touch(exist_ok=False)
+    prefix, suffix = f".{target.stem[:40]}.", f".part{target.suffix}"
+    beside = target.parent / f"{prefix}{unique_tag()}{suffix}"
     try:
+        with os_errors_as_user_errors(target):
+            if target.is_dir():
+                raise TalkfaceError(
+                    f"{target} is a folder; the result needs a file name.", f"Name a file inside {target}."
+                )
+            remove_abandoned(target.parent, prefix, suffix)
+            # The file is created first, so that a folder that may not be written to is an error before any work.
+            create_held(beside)
         yield beside
         with beside.open("rb+") as file:
             os.fsync(file.fileno())
@@ -230,7 +278,7 @@ def atomic_write(target: str | Path) -> Iterator[Path]:
             raise
         raise write_error(target, error) from error
     finally:
-        beside.unlink(missing_ok=True)
+        release(beside)
 
 
 def write_bytes(path: str | Path, data: bytes | memoryview) -> None:

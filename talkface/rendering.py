@@ -34,6 +34,7 @@ from talkface.face.align import warp
 from talkface.face.networks import OnnxFaceNetworks
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
+from talkface.face.size import check_face_size
 from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, sha256, write_json
 from talkface.graphs import thread_count
 from talkface.media.audio import Speech, load_speech
@@ -228,7 +229,7 @@ class _Scene:
         if takes_mfcc(self.generator):
             features = iterate_windows(self.speech.mfcc, count, rate)
         else:
-            blocks = stream_audio(self.speech.path, SOUND_RATE, self.options.track)
+            blocks = stream_audio(self.speech.path, SOUND_RATE, self.speech.track, self.speech.downmix)
             times = (float((k + Fraction(1, 2)) / rate) for k in range(count))
             features = stream_features(stream_vectors(load_any_speech_encoder(self.backend), blocks), times)
         expression, picture = self.options.expression, self.options.crop
@@ -265,7 +266,9 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
         fitted, transform = _fit(image, face.transform, options.max_size)
-    for text in face.notes:
+        seen = None if options.crop else transform
+        small = check_face_size(face.transform, seen, (image.shape[1], image.shape[0]), photo.name)
+    for text in (*face.notes, *small):
         note(text)
     with _timed(seconds, "speech"):
         audio = load_speech(speech, options.track)
@@ -325,6 +328,10 @@ def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
 
 
 def _check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
+    if {str(photo), str(speech)} <= set(STDIN_NAMES):
+        raise TalkfaceError(
+            "Photo and recording are both read from standard input.", "Give the name of a file for one of them."
+        )
     outputs = {"--out": out} | ({} if options.json is None else {"--json": Path(options.json)})
     inputs = [path for path in (photo, speech, options.weights) if isinstance(path, str | Path)]
     check_output_files(outputs, inputs)

@@ -69,14 +69,15 @@ def test_a_device_that_cannot_be_used_is_a_clear_error(machine, name, has, probl
     assert fix in error.value.fix
 
 
-def test_an_mps_without_border_padding_does_not_work(monkeypatch):
+@pytest.mark.parametrize("module, name", [(F, "grid_sample"), (torch.linalg, "solve_ex")])
+def test_an_mps_without_an_operation_of_warping_does_not_work(monkeypatch, module, name):
     def fail(*arguments, **options):
-        raise NotImplementedError("aten::grid_sampler_2d with border padding")
+        raise NotImplementedError(f"{name} is not implemented for the MPS device")
 
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     monkeypatch.setattr(torch.Tensor, "to", lambda tensor, device: tensor)  # there is no MPS on most machines
     assert mps_works()
-    monkeypatch.setattr(F, "grid_sample", fail)
+    monkeypatch.setattr(module, name, fail)
     assert not mps_works()
 
 

@@ -487,8 +487,9 @@ def test_figures_of_a_data_set_show_the_model_whichever_rows_are_scored(data, we
 
 
 def test_files_of_one_name_are_distinguished_by_their_folders_and_then_by_a_number():
-    files = [Path(name) for name in ("a/g.mp4", "b/g.mp4", "c/b/g.mp4", "b/h.mp4", "b/model.mp4")]
-    assert distinct_names(files, taken=["model"]) == ["a/g", "b/g", "b/g 2", "h", "b/model"]
+    files = [Path("/top", name) for name in ("a/g.mp4", "b/g.mp4", "c/b/g.mp4", "b/h.mp4", "b/model.mp4", "b/h.mp4")]
+    names = distinct_names(files, taken=["model"])
+    assert names == ["a/g", "top/b/g", "c/b/g", "/top/b/h", "b/model", "/top/b/h 2"]
 
 
 def test_pairs_whose_fakes_share_a_name_get_strips_of_their_own(tmp_path, monkeypatch):
@@ -500,9 +501,12 @@ def test_pairs_whose_fakes_share_a_name_get_strips_of_their_own(tmp_path, monkey
     monkeypatch.setattr(score, "FaceFinder", PixelFinder)
     monkeypatch.setattr(videos, "compare", compare)
     monkeypatch.setattr(figures, "draw_videos", lambda folder, examples, report: drawn.extend(examples))
+    for name in ("real.mp4", "ours/fake.mp4", "theirs/fake.mp4"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a video")
     (tmp_path / "list.csv").write_text("real.mp4,ours/fake.mp4\nreal.mp4,theirs/fake.mp4\n")
     evaluate(PairListEval(pairs=tmp_path / "list.csv", metrics=("psnr",), figures=tmp_path / "pictures", device="cpu"))
-    assert drawn == ["ours/fake", "theirs/fake"]
+    assert drawn == ["ours", "theirs"]
 
 
 def test_a_recorder_leaves_the_frames_as_they_are_and_copies_those_of_the_first_ten_seconds():

@@ -10,6 +10,7 @@ import pytest
 
 from talkface.errors import TalkfaceError
 from talkface.evaluate import PairEval, PairListEval, evaluate, videos
+from talkface.evaluate.score import ClipScore
 from talkface.evaluate.videos import PairSound, TrackedFace, fill_gaps, read_pairs, transforms_for
 from talkface.media.video import VideoWriter, read_frames
 
@@ -164,8 +165,38 @@ def test_a_list_without_pairs_is_an_error(tmp_path, text, said):
 
 
 def test_pairs_are_relative_to_the_folder_of_their_list(tmp_path):
+    pair = tmp_path / "a.mp4", tmp_path / "sub" / "b.mp4"
+    pair[1].parent.mkdir()
+    for path in pair:
+        path.write_text("a video")
     (tmp_path / "list.csv").write_text("Real,Fake\n a.mp4 , sub/b.mp4\n")
-    assert read_pairs(tmp_path / "list.csv") == [(tmp_path / "a.mp4", tmp_path / "sub" / "b.mp4")]
+    assert read_pairs(tmp_path / "list.csv") == [pair]
+
+
+def test_all_videos_of_a_list_are_looked_up_before_the_first_is_scored(tmp_path):
+    (tmp_path / "a.mp4").write_text("a video")
+    (tmp_path / "list.csv").write_text("a.mp4,a.mp4\na.mp4,missing.mp4\n")
+    with pytest.raises(TalkfaceError, match=r"list\.csv, line 2: There is no file .*missing\.mp4"):
+        read_pairs(tmp_path / "list.csv")
+
+
+def test_a_pair_that_cannot_be_scored_is_left_out_with_a_note_and_the_others_are_scored(tmp_path, monkeypatch):
+    def compare(name, real, fake, scorer, example):
+        if "bad" in name:
+            raise TalkfaceError("No face found in bad.mp4.")
+        return videos.Comparison(ClipScore(name, "", "model", 1, 0, 0, {"psnr": np.ones(2)}), [])
+
+    monkeypatch.setattr(videos, "compare", compare)
+    for name in ("a.mp4", "bad.mp4"):
+        (tmp_path / name).write_text("a video")
+    config = PairListEval(pairs=tmp_path / "list.csv", metrics=("psnr",), device="cpu")
+    config.pairs.write_text("a.mp4,a.mp4\na.mp4,bad.mp4\n")
+    report = evaluate(config)
+    assert report.clips == 1
+    assert report.notes == ["Pair 2: bad.mp4 is left out: No face found in bad.mp4."]
+    config.pairs.write_text("a.mp4,bad.mp4\na.mp4,bad.mp4\n")
+    with pytest.raises(TalkfaceError, match="No face found"):
+        evaluate(config)
 
 
 def tracked(size, eyes, transform=ALIGN, frames=3):
@@ -190,6 +221,12 @@ def test_the_alignment_of_the_real_video_is_scaled_to_a_smaller_copy():
     # The centre of the picture is the centre of the copy: (199.5, 149.5) and (99.5, 74.5) in pixel centres.
     there, here = real.transforms[0] @ (199.5, 149.5, 1), used[0] @ (99.5, 74.5, 1)
     np.testing.assert_allclose(there, here)
+
+
+def test_a_damaged_video_has_a_note_with_the_errors_of_its_decoder():
+    assert tracked((400, 300), ((100, 100), (240, 100))).notes == []
+    damaged = TrackedFace(Path("x.mp4"), (400, 300), np.zeros((1, 2, 3)), np.zeros((1, 2, 2)), decode_errors=7)
+    assert damaged.notes == ["x.mp4 is damaged: its decoder reports 7 errors."]
 
 
 def test_a_missing_alignment_is_that_of_the_nearest_frame():

@@ -171,3 +171,21 @@ def test_no_aligned_frames_give_no_landmarks(finder):
     points, flags = finder.landmarks_aligned(np.empty((0, SIZE, SIZE, 3), np.uint8))
     assert points.shape == (0, 468, 2)
     assert flags.shape == (0,)
+
+
+def test_what_only_tiles_show_and_is_no_face_in_a_crop_of_its_own_is_not_found(finder):
+    coins = np.repeat(skimage.data.coins()[:, :, None], 3, 2)  # a coin's portrait passes the mesh with a flag of 1
+    assert finder.find(coins) == []
+
+
+def test_an_animal_that_the_detector_takes_for_a_face_is_not_certain(finder):
+    [cat] = finder.find(skimage.data.cat())
+    assert not cat.certain
+
+
+def test_a_certain_face_displaces_those_that_are_not(finder, astronaut):
+    both = np.hstack([np.pad(skimage.data.cat(), ((0, 212), (0, 0), (0, 0))), astronaut])
+    [found] = finder.find(both)
+    assert found.certain
+    assert found.faces_seen == 1
+    assert found.box[0] > 451

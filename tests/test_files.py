@@ -174,6 +174,19 @@ def test_a_pipe_is_refused_as_a_required_file_and_can_be_copied_to_a_repeatable_
     assert not copy.exists()
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes there")
+def test_a_pipe_that_no_program_writes_to_is_an_error_after_a_while(files, monkeypatch):
+    monkeypatch.setattr("talkface.files.FIRST_WRITER", 0.2)
+    os.mkfifo("pipe")
+    threads = threading.active_count()
+    with (
+        pytest.raises(TalkfaceError, match=r"pipe is a pipe that no program has written to for 0 seconds"),
+        repeatable("pipe", "a recording"),
+    ):
+        pytest.fail("the block began")
+    assert threading.active_count() == threads
+
+
 def test_an_open_file_of_this_process_is_copied(files):
     with Path("file.wav").open("rb") as opened, repeatable(f"/dev/fd/{opened.fileno()}", "a recording") as copy:
         assert copy.read_bytes() == b"sound"

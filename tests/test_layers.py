@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
-FOUNDATION = {"_version", "config", "errors", "device", "files", "graphs", "graph_export", "mel"}
+FOUNDATION = {"_version", "config", "errors", "device", "files", "graphs", "graph_export", "mel", "labels", "leftovers", "signals"}
 LIBRARIES = {"model", "metrics", "face", "media"}
 COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "pipeline", "study"}
 COMMAND_LINE = {"cli", "console", "__main__"}

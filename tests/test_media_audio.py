@@ -1,66 +1,21 @@
 """Speech from any recording: MFCC that agree with librosa, at a normalised level, synchronous with the frames."""
 
 import re
-import struct
 import subprocess
 import sys
-from fractions import Fraction
 from pathlib import Path
 
 import librosa
 import numpy as np
 import pytest
+from recordings import convert, pcm16, save_wav, voice, wav_bytes
 
 from talkface.errors import TalkfaceError
 from talkface.media import decode
-from talkface.media.audio import SILENT_LEVEL, load_speech, load_waveform, mfcc_of, speech_energy
+from talkface.media.audio import load_speech, load_waveform, mfcc_of, speech_energy
+from talkface.media.decode import stream_audio
 from talkface.media.ffmpeg import ffmpeg_exe
-from talkface.media.timing import exact_rate, frame_count
 from talkface.media.windows import SILENCE
-
-
-def voice(seconds: float, rate: int = 5000, pitch: float = 120.0, seed: int = 0) -> np.ndarray:
-    """Audio similar to speech: harmonics of a pitch, in syllables, with some noise. float32 in [-1, 1]."""
-    time = np.arange(round(seconds * rate)) / rate
-    harmonics = sum(np.sin(2 * np.pi * pitch * k * time) / k for k in range(1, 12))
-    noise = np.random.default_rng(seed).normal(size=len(time))
-    return (0.2 * (np.sin(2 * np.pi * 3 * time) ** 2) * (harmonics + 0.1 * noise)).astype(np.float32)
-
-
-def wav_bytes(sound: np.ndarray, rate: int, channels: int = 1, lies: dict[str, int] | None = None) -> bytes:
-    """A wav file of float32 or int16 samples; `lies` are wrong values for its header."""
-    data = np.ascontiguousarray(sound).tobytes()
-    width = sound.dtype.itemsize
-    true = {"size": len(data), "rate": rate, "channels": channels, "kind": 3 if sound.dtype.kind == "f" else 1}
-    said = true | (lies or {})
-    frame = channels * width
-    head = struct.pack("<IHHII", 16, said["kind"], said["channels"], said["rate"], rate * frame)
-    head += struct.pack("<HH", frame, 8 * width)
-    size = min(said["size"], 0xFFFFFFFF)
-    return (
-        b"RIFF"
-        + struct.pack("<I", min(36 + size, 0xFFFFFFFF))
-        + b"WAVEfmt "
-        + head
-        + b"data"
-        + struct.pack("<I", size)
-        + data
-    )
-
-
-def save_wav(path, sound, rate=5000, channels=1, lies=None):
-    path.write_bytes(wav_bytes(sound, rate, channels, lies))
-    return path
-
-
-def pcm16(sound: np.ndarray) -> np.ndarray:
-    return np.round(sound * 32767).astype("<i2")
-
-
-def convert(source, target, *options):
-    command = [ffmpeg_exe(), "-v", "error", "-y", "-i", f"file:{source}", *options, f"file:{target}"]
-    subprocess.run(command, check=True)
-    return target
 
 
 def mfcc_at_once(sound: np.ndarray) -> np.ndarray:
@@ -180,7 +135,10 @@ def test_no_silence_is_added_between_joined_recordings_of_different_formats(tmp_
     stereo = convert(save_wav(tmp_path / "b.wav", voice(1.5, 44_100), 44_100), tmp_path / "b.mp3", "-ac", "2")
     joined = tmp_path / "joined.mp3"
     joined.write_bytes(mono.read_bytes() + stereo.read_bytes())
-    assert load_speech(joined).duration == pytest.approx(2.7, abs=0.1)
+    speech = load_speech(joined)
+    assert speech.duration == pytest.approx(2.7, abs=0.1)
+    streamed = sum(map(len, stream_audio(joined, 16_000, downmix=speech.downmix)))
+    assert streamed == pytest.approx(16_000 * speech.duration, abs=2)
 
 
 def test_audio_that_begins_after_its_picture_is_preceded_by_silence(tmp_path):
@@ -211,6 +169,17 @@ def test_a_truncated_recording_is_read_as_far_as_it_goes(tmp_path):
     whole = wav_bytes(pcm16(voice(2.0, 8000)), 8000)
     (tmp_path / "cut.wav").write_bytes(whole[: 44 + 8001])
     assert load_speech(tmp_path / "cut.wav").duration == pytest.approx(0.5)
+
+
+def test_a_damaged_recording_is_read_with_a_note_that_counts_the_errors_of_its_decoder(tmp_path):
+    mp3 = convert(save_wav(tmp_path / "a.wav", pcm16(voice(4.0, 44_100)), 44_100), tmp_path / "a.mp3")
+    assert load_speech(mp3).notes == ()
+    damaged = bytearray(mp3.read_bytes())
+    for place in range(5000, len(damaged), 400):
+        damaged[place : place + 40] = bytes(40)
+    mp3.write_bytes(damaged)
+    (note,) = load_speech(mp3).notes
+    assert re.fullmatch(r"a\.mp3 is damaged: its decoder reports \d+ errors\. Parts may be missing\.", note)
 
 
 def test_an_m4a_without_its_index_is_a_clear_error(tmp_path):
@@ -276,126 +245,6 @@ def test_a_waveform_begins_at_time_zero_of_the_file(tmp_path):
     waveform = load_waveform(late)
     assert len(waveform) == pytest.approx(24_000, abs=20)
     assert np.abs(waveform[:7900]).max() == 0
-
-
-@pytest.mark.parametrize("channels", [9, 11])
-def test_channels_at_unknown_positions_are_averaged(tmp_path, channels):
-    sound = np.stack([voice(1.0, 16_000, pitch=100.0 + 20 * i) for i in range(channels)], 1)
-    path = save_wav(tmp_path / "many.wav", sound, 16_000, channels)
-    np.testing.assert_allclose(load_waveform(path), sound.mean(1), atol=1e-4)
-    assert load_speech(path).channels == channels
-
-
-def test_ten_channels_are_read(tmp_path):
-    sound = np.repeat(voice(1.0, 16_000)[:, None], 10, 1)
-    speech = load_speech(save_wav(tmp_path / "ten.wav", sound, 16_000, 10))
-    assert (speech.channels, speech.notes) == (10, ())
-    assert speech.level_db > -30
-
-
-def test_ambisonic_audio_is_reduced_to_its_omnidirectional_channel(tmp_path):
-    source = save_wav(tmp_path / "speech.wav", pcm16(voice(1.0, 48_000)), 48_000)
-    pan = "pan=ambisonic 1|c0=c0|c1=0*c0|c2=0*c0|c3=0*c0"
-    convert(source, tmp_path / "field.opus", "-af", pan, "-c:a", "libopus", "-mapping_family", "2")
-    speech = load_speech(tmp_path / "field.opus")
-    assert speech.channels == 4
-    assert speech.level_db == pytest.approx(load_speech(source).level_db, abs=1)
-
-
-def tracks(path, *sounds, default=None):
-    """An mkv with one audio track for each sound (16 kHz); the one at index `default` is marked as default."""
-    options = []
-    for index, sound in enumerate(sounds):
-        options += ["-i", save_wav(path.with_name(f"track{index}.wav"), sound, 16_000)]
-    for index in range(len(sounds)):
-        options += ["-map", str(index), f"-disposition:a:{index}", "default" if index == default else "0"]
-        options += [f"-metadata:s:a:{index}", f"language={('eng', 'fra', 'deu')[index]}"]
-    command = [ffmpeg_exe(), "-v", "error", "-y", *map(str, options), "-c:a", "pcm_f32le", str(path)]
-    subprocess.run(command, check=True)
-    return path
-
-
-@pytest.mark.parametrize("default, number", [(None, 1), (0, 1), (1, 2), (2, 3)])
-def test_the_default_track_is_used_with_a_note(tmp_path, default, number):
-    sounds = [voice(1.0 + index / 2, 16_000) for index in range(3)]
-    path = tracks(tmp_path / "film.mkv", *sounds, default=default)
-    speech = load_speech(path)
-    assert speech.track == number
-    assert speech.duration == pytest.approx(len(sounds[number - 1]) / 16_000, abs=0.002)
-    (note,) = speech.notes
-    assert "film.mkv has 3 audio tracks" in note
-    assert f"number {number} ({('eng', 'fra', 'deu')[number - 1]}) is used (see --track)" in note
-
-
-def test_a_track_is_selected_by_its_number_without_a_note(tmp_path):
-    path = tracks(tmp_path / "film.mkv", voice(1.0, 16_000), voice(1.5, 16_000), default=0)
-    speech = load_speech(path, track=2)
-    assert (speech.track, speech.notes) == (2, ())
-    assert speech.duration == pytest.approx(1.5, abs=0.002)
-
-
-@pytest.mark.parametrize("number", [0, -1, 3])
-def test_a_track_that_does_not_exist_is_a_clear_error(tmp_path, number):
-    path = tracks(tmp_path / "film.mkv", voice(0.5, 16_000), voice(0.5, 16_000))
-    with pytest.raises(TalkfaceError, match=f"--track {number}: film.mkv has 2 audio tracks") as error:
-        load_speech(path, track=number)
-    assert error.value.fix
-
-
-def test_channels_that_cancel_each_other_are_replaced_by_the_loudest_one(tmp_path):
-    sound = voice(2.0, 16_000)
-    opposite = np.stack([0.5 * sound, -0.49 * sound], 1)
-    speech = load_speech(save_wav(tmp_path / "opposite.wav", opposite, 16_000, 2))
-    alone = load_speech(save_wav(tmp_path / "alone.wav", 0.5 * sound, 16_000))
-    np.testing.assert_allclose(speech.mfcc, alone.mfcc, atol=1e-4)
-    assert speech.level_db == pytest.approx(alone.level_db, abs=0.01)
-    (note,) = speech.notes
-    assert "opposite.wav would be more than 20 dB softer when mixed; channel 1 is used alone" in note
-    np.testing.assert_allclose(load_waveform(tmp_path / "opposite.wav"), 0.5 * sound, atol=1e-6)
-
-
-def test_speech_in_one_channel_of_two_is_mixed_as_usual(tmp_path):
-    sound = np.stack([np.zeros(16_000, np.float32), voice(1.0, 16_000)], 1)
-    path = save_wav(tmp_path / "right.wav", sound, 16_000, 2)
-    assert load_speech(path).notes == ()
-    np.testing.assert_allclose(load_waveform(path), sound[:, 1] / np.sqrt(2), atol=1e-6)
-
-
-def test_loud_ultrasound_in_one_channel_does_not_replace_the_mix(tmp_path):
-    """The channel is more than 20 dB louder than the mix, but not at frequencies below 2.5 kHz."""
-    sound = 0.01 * voice(1.0, 48_000)
-    hiss = sound + 0.9 * np.sin(2 * np.pi * 21_000 * np.arange(48_000) / 48_000).astype(np.float32)
-    path = save_wav(tmp_path / "hiss.wav", np.stack([sound, hiss], 1), 48_000, 2)
-    speech = load_speech(path)
-    assert speech.level_db > SILENT_LEVEL
-    assert speech.notes == ()
-
-
-def test_the_frame_count_covers_the_duration_and_no_more():
-    assert frame_count(1.2, 25) == 30
-    assert frame_count(1.2 + 1e-12, 25) == 30
-    assert frame_count(1.2001, 25) == 31
-    assert frame_count(0.28, 25) == 7
-    assert frame_count(0.05, 25) == 2
-    assert frame_count(1.001, Fraction(30_000, 1001)) == 30
-    assert frame_count(0.0, 25) == 1
-
-
-@pytest.mark.parametrize(
-    "meant,exact",
-    [
-        (29.97, Fraction(30_000, 1001)),
-        ("23.976", Fraction(24_000, 1001)),
-        (59.94, Fraction(60_000, 1001)),
-        (25, 25),
-        (12.5, Fraction(25, 2)),
-        ("30000/1001", Fraction(30_000, 1001)),
-        (30.0, 30),
-        (23.98, Fraction(24_000, 1001)),
-    ],
-)
-def test_a_frame_rate_is_an_exact_fraction(meant, exact):
-    assert exact_rate(meant) == exact
 
 
 def test_the_energy_is_that_of_the_band_of_speech(tmp_path):

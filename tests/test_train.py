@@ -239,7 +239,7 @@ def test_other_clips_are_not_mixed_into_a_run(one_run, data, monkeypatch, other,
         train(train_options(data, one_run[0].out, **other), mini_train_config)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_with_a_checkpoint(data, tmp_path, number, lips_only, train_options):
     handler = signal.getsignal(number)
 
@@ -377,6 +377,7 @@ def test_a_loss_or_weight_that_is_not_a_number_stops_the_run_and_leaves_the_last
         train(train_options(data, tmp_path, checkpoint_steps=checkpoint_steps), config)
     assert "--init" in error.value.fix
     assert "--set full.learning_rate=5e-05" in error.value.fix
+    assert "in stage full" in str(error.value)
     step, state = newest_checkpoint(tmp_path, config)
     assert step == (1 if checkpoint_steps is None else 2)
     assert all(torch.isfinite(tensor).all() for tensor in state["networks"]["generator"].values())
@@ -389,8 +390,21 @@ def test_an_exploding_loss_stops_the_run(data, tmp_path, lips_only, train_option
         stages=(Stage("lips", 40, 4, rollout=6),),
         lips=replace(lips_only.lips, learning_rate=1e4, clip_norm=1e9),
     )
-    with pytest.raises(Diverged, match=r"Training stopped at step \d+: the loss 'lip_[a-z]+' is "):
+    with pytest.raises(
+        Diverged, match=r"Training stopped at step \d+, in stage lips: the loss 'lip_[a-z]+' is "
+    ) as error:
         train(train_options(data, tmp_path), wild)
+    # No file that does not exist is named.
+    assert "No checkpoint was written before" in str(error.value)
+    assert error.value.fix == "Use a smaller learning rate: --set lips.learning_rate=2500"
+
+
+def test_the_step_at_which_a_run_goes_on_is_told(data, tmp_path, lips_only, train_options):
+    notes = []
+    train(train_options(data, tmp_path, minutes=0.0), lips_only, on_note=notes.append)
+    assert notes == []
+    train(train_options(data, tmp_path, minutes=0.0), lips_only, on_note=notes.append)
+    assert notes == [f"{tmp_path}: the run goes on at step 1 of 3."]
 
 
 def test_a_full_disk_stops_the_run_and_leaves_the_last_good_checkpoint(

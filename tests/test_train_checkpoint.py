@@ -30,12 +30,42 @@ def test_the_newest_checkpoint_is_found_and_the_newest_n_are_kept(tmp_path, base
     assert torch.equal(found["networks"]["weight"], state(1000)["networks"]["weight"])
 
 
+def cut(path, kept_bytes):
+    path.write_bytes(path.read_bytes()[:kept_bytes])
+
+
 @pytest.mark.parametrize("kept_bytes", [0, 1, 3000, 200_000])
-def test_a_cut_checkpoint_is_skipped(tmp_path, kept_bytes, base_config):
+def test_a_truncated_checkpoint_is_passed_over_with_a_note(tmp_path, kept_bytes, base_config):
+    save_checkpoint(tmp_path, 1, state(), base_config, keep=3)
+    cut(save_checkpoint(tmp_path, 2, state(), base_config, keep=3), kept_bytes)
+    notes = []
+    assert newest_checkpoint(tmp_path, base_config, on_note=notes.append)[0] == 1
+    (note,) = notes
+    assert note == (
+        f"{tmp_path / 'checkpoint-0000002.pt'} is truncated or damaged; it is passed over for checkpoint-0000001.pt."
+    )
+
+
+def test_a_checkpoint_with_changed_bytes_is_passed_over(tmp_path, base_config):
     save_checkpoint(tmp_path, 1, state(), base_config, keep=3)
     path = save_checkpoint(tmp_path, 2, state(), base_config, keep=3)
-    path.write_bytes(path.read_bytes()[:kept_bytes])
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 0xFF  # among the values of the tensor
+    path.write_bytes(damaged)
     assert newest_checkpoint(tmp_path, base_config)[0] == 1
+
+
+def test_without_a_whole_checkpoint_the_run_does_not_start_again_at_step_0(tmp_path, base_config):
+    for step in (1, 2):
+        cut(save_checkpoint(tmp_path, step, state(), base_config, keep=3), 3000)
+    with pytest.raises(TalkfaceError, match=r"no whole checkpoint: checkpoint-0000002\.pt, checkpoint-0000001\.pt are"):
+        newest_checkpoint(tmp_path, base_config)
+
+
+def test_a_checkpoint_that_the_system_cannot_read_is_an_error(tmp_path, base_config):
+    (tmp_path / "checkpoint-0000001.pt").mkdir()
+    with pytest.raises(TalkfaceError, match=r"checkpoint-0000001\.pt cannot be read: Is a directory"):
+        newest_checkpoint(tmp_path, base_config)
 
 
 def test_where_there_is_no_checkpoint_there_is_none(tmp_path, base_config):
@@ -48,8 +78,8 @@ def test_where_there_is_no_checkpoint_there_is_none(tmp_path, base_config):
     [
         (lambda c: {"full": replace(c.full, lip_weight=3.0)}, "full.lip_weight: 10.0; now it is 3.0"),
         (lambda c: {"generator": replace(c.generator, style=5)}, "generator.style"),
-        (lambda c: {"stages": c.stages[:2]}, "stages.2"),
-        (lambda c: {"stages": (replace(c.stages[0], steps=7), *c.stages[1:])}, "stages.0.steps"),
+        (lambda c: {"stages": c.stages[:2]}, "with the stages lips, mouth, full; now they are lips, mouth."),
+        (lambda c: {"stages": (replace(c.stages[0], steps=7), *c.stages[1:])}, "another lips.steps: "),
         (lambda c: {"seed": 4}, "seed: 0; now it is 4"),
     ],
 )

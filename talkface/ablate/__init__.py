@@ -140,7 +140,7 @@ def _common_start(
     if training.init or not before.stages:
         return training
     tell = on_step and (lambda step: on_step(replace(step, stage=f"{START}: {step.stage}")))
-    report = train(replace(training, out=training.out / START, minutes=None), before, tell)
+    report = train(replace(training, out=training.out / START, minutes=None), before, tell, note)
     if not report.finished:
         note("Stopped before the first row. To resume, run the same command again.")
         return None
@@ -164,7 +164,7 @@ def _row(
         return json.loads(done.read_text(encoding="utf-8"))
     tell = on_step and (lambda step: on_step(replace(step, stage=f"{row}: {step.stage}")))
     try:
-        report = train(replace(training, out=done.parent, minutes=None), config, tell)
+        report = train(replace(training, out=done.parent, minutes=None), config, tell, note)
     except Diverged as error:
         note(f"{row}: {error}")
         found: dict[str, Any] = {"failed": str(error)}

@@ -126,7 +126,7 @@ def train(
     )
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # only one of several processes prints
     with console.training(quiet=quiet) as on_step:
-        report = run(options, config, on_step)
+        report = run(options, config, on_step, lambda note: console.say(note, quiet=quiet))
     state = "finished" if report.finished else "stopped; to resume, run the same command again"
     console.say(f"{report.generator}: step {report.step} of {report.total}, {state}", quiet=quiet)
     if report.finished and os.environ.get("RANK", "0") == "0":

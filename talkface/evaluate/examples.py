@@ -14,6 +14,7 @@ import numpy as np
 from talkface.config import FPS
 from talkface.data.reader import evenly_spaced
 from talkface.evaluate.score import ClipScore, ClipSound, RowFrames
+from talkface.labels import distinguishing_labels
 
 EXAMPLES = 4  # clips with strips and curves
 SCATTERED = 40  # clips whose frames are in the scatter plot
@@ -146,16 +147,13 @@ def scattered_clips(count: int) -> list[int]:
 
 
 def distinct_names(files: Sequence[Path], taken: Sequence[str] = ()) -> list[str]:
-    """A different name for each file: its stem; folder/stem if stems repeat; and a number if these repeat too.
+    """A different name for each file, as short as possible: its stem, or the part of its path that differs.
 
     Args:
         files: the files.
         taken: names that no file may get.
     """
-    stems = [*taken, *(file.stem for file in files)]
-    names = [f.stem if stems.count(f.stem) == 1 else f"{f.parent.resolve().name}/{f.stem}" for f in files]
-    earlier = [names[:number].count(name) for number, name in enumerate(names)]
-    return [f"{name} {count + 1}" if count else name for name, count in zip(names, earlier, strict=True)]
+    return distinguishing_labels([file.absolute().with_suffix("").as_posix() for file in files], taken)
 
 
 def _thumbnail(picture: np.ndarray) -> np.ndarray:

@@ -177,11 +177,14 @@ class _DatasetScoring:
 
 
 def evaluate_videos(config: PairEval | PairListEval, on_step: OnStep, on_note: OnNote) -> tuple[Report, list[Example]]:
-    """Score generated videos against real ones.
+    """Score generated videos against real ones. Of several pairs, one that cannot be scored is left out with a note.
 
     Returns:
         The report, whose only row is `model`, and the examples that the figures show; none unless figures are
         requested.
+
+    Raises:
+        TalkfaceError: no pair can be scored.
     """
     from talkface.evaluate.videos import compare, read_pairs  # here, because librosa takes a second to load
 
@@ -197,7 +200,14 @@ def evaluate_videos(config: PairEval | PairListEval, on_step: OnStep, on_note: O
     scores, notes, examples = [], [], []
     with clip_table(config.csv, scorer.metrics) as add_line:
         for number, (real, fake) in enumerate(pairs):
-            found = compare(names[number], real, fake, scorer, titles.get(number))
+            try:
+                found = compare(names[number], real, fake, scorer, titles.get(number))
+            except TalkfaceError as error:
+                if number + 1 == len(pairs) and not scores:
+                    raise
+                notes.append(f"Pair {names[number]} is left out: {error}")
+                on_step(number + 1, len(pairs))
+                continue
             add_line(found.score)
             scores.append(found.score)
             notes += found.notes

@@ -26,6 +26,7 @@ from talkface.face.landmarks import eye_centres
 from talkface.files import require_file
 from talkface.media.audio import load_speech, speech_energy
 from talkface.media.ffmpeg import file_url, start
+from talkface.media.tracks import select_track
 from talkface.media.video import probe, read_frames
 from talkface.media.windows import mfcc_windows
 
@@ -43,6 +44,15 @@ class TrackedFace:
     """float64 (T, 2, 3): picture px -> aligned px, smoothed. Frames without a face have that of the nearest frame."""
     eyes: np.ndarray
     """float64 (T, 2, 2): eye centres in picture px; NaN if no face was found."""
+    decode_errors: int = 0
+    """Errors that the decoder of the frames has reported."""
+
+    @property
+    def notes(self) -> list[str]:
+        """A note if the video is damaged."""
+        if not self.decode_errors:
+            return []
+        return [f"{self.path.name} is damaged: its decoder reports {self.decode_errors} errors."]
 
     def __len__(self) -> int:
         return len(self.transforms)
@@ -65,7 +75,8 @@ def read_pairs(path: Path) -> list[tuple[Path, Path]]:
     The first line may be the header "real,fake". More cells in a line are ignored.
 
     Raises:
-        TalkfaceError: there is no such file, it has no pairs, or a line has fewer than two cells.
+        TalkfaceError: there is no such file, it has no pairs, a line has fewer than two cells, or a video in it does
+            not exist.
     """
     pairs = []
     with require_file(path, "a CSV of pairs").open(newline="", encoding="utf-8-sig") as file:
@@ -78,7 +89,13 @@ def read_pairs(path: Path) -> list[tuple[Path, Path]]:
                     f"{path}, line {number}: {','.join(line)!r} is not a valid pair: expected two paths.",
                     "Write real.mp4,fake.mp4",
                 )
-            pairs.append((path.parent / cells[0], path.parent / cells[1]))
+            real, fake = (path.parent / cell for cell in cells[:2])
+            for video in (real, fake):
+                try:
+                    require_file(video, "a video")
+                except TalkfaceError as error:
+                    raise TalkfaceError(f"{path}, line {number}: {error}", error.fix) from error
+            pairs.append((real, fake))
     if not pairs:
         raise TalkfaceError(f"{path} has no pairs.", "Write one pair per line: real.mp4,fake.mp4")
     return pairs
@@ -98,7 +115,7 @@ def compare(name: str, real: Path, fake: Path, scorer: Scorer, example: str | No
         TalkfaceError: a video cannot be read, or has no face.
     """
     truth, generated = track(real, scorer.finder), track(fake, scorer.finder)
-    frames, notes = min(len(truth), len(generated)), []
+    frames, notes = min(len(truth), len(generated)), [*truth.notes, *generated.notes]
     if len(truth) != len(generated):
         lengths = f"{real.name} has {len(truth)} frames at {FPS} fps, {fake.name} {len(generated)}"
         notes.append(f"{lengths}: {frames} are compared.")
@@ -129,7 +146,8 @@ def track(path: Path, finder: FaceFinder) -> TrackedFace:
     fits, eyes = [], []
     missing = np.full((2, 3), np.nan), np.full((2, 2), np.nan)
     sizes: list[tuple[int, int]] = []
-    for face in finder.track(_noting_size(read_frames(path, fps=FPS), sizes)):
+    errors: list[None] = []
+    for face in finder.track(_noting_size(read_frames(path, FPS, on_error=lambda: errors.append(None)), sizes)):
         fit, centres = (fit_transform(face.points), eye_centres(face.points)) if face else missing
         fits.append(fit)
         eyes.append(centres)
@@ -138,7 +156,8 @@ def track(path: Path, finder: FaceFinder) -> TrackedFace:
             f"No face found in any of the {len(eyes)} frames of {path.name}.",
             "Give a video of one face, seen from the front.",
         )
-    return TrackedFace(path, sizes[0], smooth_transforms(fill_gaps(np.array(fits))), np.array(eyes, np.float64))
+    transforms = smooth_transforms(fill_gaps(np.array(fits)))
+    return TrackedFace(path, sizes[0], transforms, np.array(eyes, np.float64), len(errors))
 
 
 def _noting_size(frames: Iterator[np.ndarray], sizes: list[tuple[int, int]]) -> Iterator[np.ndarray]:
@@ -233,13 +252,15 @@ class PairSound:
 
 
 def sound_16k(path: Path) -> np.ndarray:
-    """The sound of a video, int16 mono at 16 kHz, from the time zero of its picture.
+    """The sound of a video (its default track), int16 mono at 16 kHz, from the time zero of its picture.
 
     Raises:
         TalkfaceError: it cannot be decoded.
     """
+    audio, _ = select_track(path)
+    filters = ",".join(filter(None, ["aresample=async=1:first_pts=0", audio.mono_filter]))
     graph = ffmpeg.input(file_url(path)).output(
-        "pipe:1", map="0:a:0", ac=1, ar=SOUND_RATE, af="aresample=async=1:first_pts=0", format="s16le"
+        "pipe:1", map=f"0:{audio.stream}", ac=1, ar=SOUND_RATE, af=filters, format="s16le"
     )
     with start(graph) as decoder:
         sound = np.frombuffer(decoder.stdout.read(), "<i2")

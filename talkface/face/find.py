@@ -45,6 +45,12 @@ MIN_TILE_SCORE = 0.7  # for tiles and rotated images: many windows give the dete
 FULL_WINDOW_BONUS = 0.1  # added to the score in the whole, upright image when several windows show the same face
 MIN_TILE_SIZE = 64  # px; a face of a tenth of this size would be too small to animate
 DETECTOR_BATCH = 32  # windows
+# A face counts as certain if the detector finds it again in an upright crop of its own, and the mesh is sure of it. Of
+# 40 photos pasted at 24 to 90 px into other pictures, all faces had at least 0.74 and 0.96; what was found in patterns,
+# text, coins and a cat had less than 0.7.
+CERTAIN_SCORE = 0.7
+CERTAIN_FLAG = 0.9
+CERTAIN_CROP = 2.0  # side of that crop over the side of the mesh's window
 QUARTER_TURNS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 MIN_FACE_FLAG = 0.5  # of the mesh's confidence that its window shows a face
 PROFILE_YAW = 40.0  # degrees; a face that is turned further cannot be animated
@@ -73,6 +79,8 @@ class Face:
     """Approximate rotation about the vertical axis, degrees: 0 is frontal, positive is turned to the image's right."""
     faces_seen: int = 1
     """Number of faces in the image. In a video: faces wide enough to be its subject, counted every 25 frames."""
+    certain: bool = True
+    """False for what may be something else than a face; only `find` checks this."""
 
 
 class FaceFinder:
@@ -96,12 +104,13 @@ class FaceFinder:
     def find(self, image: np.ndarray) -> list[Face]:
         """Find all faces of a photo, from left to right; an empty list if there is none.
 
-        Searches the whole image, its four quarter turns and large tiles; if no face is found, smaller tiles.
+        Searches the whole image, its four quarter turns and large tiles; if no face is found, smaller tiles. What is
+        found only there counts only if it is certain; of the others, those that are not certain count if no face is.
         """
         for windows in filter(None, _search_windows(*image.shape[:2])):
-            faces = self._verify(image, self.detect(image, windows))
+            faces = self._sorted_out(image, self._verify(image, self.detect(image, windows)))
             if faces:
-                return faces
+                return [replace(face, faces_seen=len(faces)) for face in faces]
         return []
 
     def find_in(self, image: np.ndarray, box: tuple[float, float, float, float]) -> Face | None:
@@ -207,6 +216,23 @@ class FaceFinder:
                 faces.append(face)
         faces = [replace(face, faces_seen=len(faces)) for face in faces]
         return sorted(faces, key=lambda face: face.box[0] + face.box[2] / 2)
+
+    def _sorted_out(self, image: np.ndarray, faces: list[Face]) -> list[Face]:
+        """Return the faces that are certain; if there are none, those that the detector finds in the whole image."""
+        certain = [face for face in faces if self._is_certain(image, face)]
+        if certain or not faces:
+            return certain
+        whole = self.detect(image)
+        seen = [face for face in faces if any(iou(face.box, one.box) > SAME_FACE_IOU for one in whole)]
+        return [replace(face, certain=False) for face in seen]
+
+    def _is_certain(self, image: np.ndarray, face: Face) -> bool:
+        if face.score <= CERTAIN_FLAG:
+            return False
+        window = window_from_points(face.points)
+        window[2] *= CERTAIN_CROP
+        detections = self.detect(image, [window])
+        return any(one.score >= CERTAIN_SCORE and iou(face.box, one.box) > SAME_FACE_IOU for one in detections)
 
     def _mesh_centred(self, images: list[np.ndarray], windows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Compute the mesh, again in a corrected window where the face is not in the middle of its window."""

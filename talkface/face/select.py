@@ -219,6 +219,11 @@ def _refuse_drawing(aligned: np.ndarray, name: str) -> None:
 
 def _warnings(face: Face, name: str) -> tuple[str, ...]:
     notes = []
+    if not face.certain:
+        x, y, width, height = (round(float(value)) for value in face.box)
+        notes.append(
+            f"What was found in {name} may not be a face (box {x},{y},{width},{height}); --box x,y,w,h selects another."
+        )
     if abs(face.yaw) > WARN_YAW:
         notes.append(
             f"The face in {name} is turned about {abs(face.yaw):.0f} degrees: its far side may look less realistic."

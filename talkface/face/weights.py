@@ -29,7 +29,7 @@ def load_weights(network: Network, path: Path, device: torch.device | str) -> Ne
     try:
         tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
         network.load_state_dict(tensors)
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError) as error:
         raise TalkfaceError(
             f"{path} is not a complete {type(network).__name__} weights file: {str(error).splitlines()[0]}",
             "Install talkface again, or create the file with weights/convert_mediapipe.py.",

@@ -25,7 +25,7 @@ from talkface.config import (
     SPEECH_RATE,
     STEPS_PER_SECOND,
 )
-from talkface.media.decode import Analysis, analyse_waveform, decode_audio
+from talkface.media.decode import Analysis, Downmix, analyse_waveform, decode_audio
 from talkface.media.windows import CEILING_DB, FLOOR_DB, MFCC_SCALE
 from talkface.mel import hann_window, mel_filters
 
@@ -66,6 +66,9 @@ class Speech:
     track: int = 1
     """Which of the file's audio tracks this is, starting at 1."""
 
+    downmix: Downmix | None = None
+    """How `stream_audio` gives the same audio as one channel."""
+
     notes: tuple[str, ...] = ()
     """What the user should know: which of several tracks was used, that the recording is silent, and the like."""
 
@@ -91,8 +94,18 @@ def load_speech(path: str | Path, track: int | None = None) -> Speech:
     notes = decoded.notes
     if level < SILENT_LEVEL:
         notes = (*notes, f"{path.name} is silent ({level:.0f} dB): the mouth stays closed.")
-    audio = decoded.track
-    return Speech(mfcc, decoded.duration, level, path, audio.sample_rate, audio.channels, audio.number, notes)
+    audio = decoded.downmix.track
+    return Speech(
+        mfcc,
+        decoded.duration,
+        level,
+        path,
+        audio.sample_rate,
+        audio.channels,
+        track=audio.number,
+        downmix=decoded.downmix,
+        notes=notes,
+    )
 
 
 def mfcc_of(waveform: np.ndarray, rate: int) -> np.ndarray:

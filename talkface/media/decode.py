@@ -22,9 +22,10 @@ BLOCK = 1 << 16  # samples decoded at a time
 MIN_SAMPLE_RATE = 2000  # Hz; less is a broken header
 MAX_MIX_LOSS = 20.0  # dB by which the mix of the channels may be softer than one of them before they count as opposite
 # These options make the decoder respect timestamps: gaps become silence, and so does the time before an audio stream
-# that begins after the picture.
+# that begins after the picture (see Downmix.from_zero).
 KEEP_TIME = "aresample=async=1"
 FROM_ZERO = ":first_pts=0"
+MAX_ERRORS = 2  # a few complaints are usual, for example about the first packet of a recording that was cut
 MEASURE = "astats=measure_perchannel=RMS_level:measure_overall=Number_of_samples"
 
 
@@ -42,6 +43,33 @@ class Analysis:
     """Samples between the starts of two windows."""
 
 
+@dataclass(frozen=True)
+class Downmix:
+    """How an audio track becomes one channel that begins at time zero of its file; `decode_audio` finds it."""
+
+    track: AudioTrack
+    channel: int | None = None
+    """Index of the channel that is used alone; None for the mix of all channels."""
+    from_zero: bool = True
+    """Whether silence is inserted before audio that begins late. With it, joined recordings of different formats would
+    get silence for all audio that came before, because ffmpeg sets up its filters again at each change."""
+
+    @property
+    def filters(self) -> list[str | None]:
+        """ffmpeg's filters before resampling."""
+        return [self.keep_time, self.mono]
+
+    @property
+    def keep_time(self) -> str:
+        """The filter that makes the decoder respect timestamps."""
+        return KEEP_TIME + FROM_ZERO if self.from_zero else KEEP_TIME
+
+    @property
+    def mono(self) -> str | None:
+        """The filter that makes one channel; None if ffmpeg's own mix is right."""
+        return self.track.mono_filter if self.channel is None else channel_filter(self.channel)
+
+
 @dataclass
 class DecodedAudio:
     """The results of an analysis, and facts about the audio."""
@@ -49,7 +77,7 @@ class DecodedAudio:
     results: list[np.ndarray]
     duration: float
     """Seconds from time zero of the file, counted in samples of the recording itself."""
-    track: AudioTrack
+    downmix: Downmix
     notes: tuple[str, ...]
     """What the user should know: which of several tracks was used, and the like."""
 
@@ -63,6 +91,8 @@ class _Pass:
     """Decoded samples at the analysis rate."""
     energy: float = 0.0
     """Sum of the squared samples."""
+    errors: int = 0
+    """Errors that the decoder has reported."""
     stderr_lines: tuple[str, ...] = ()
 
     @property
@@ -89,7 +119,8 @@ class _Pass:
 def decode_audio(path: str | Path, analysis: Analysis, track_number: int | None = None) -> DecodedAudio:
     """Decode an audio track of a file to one channel and analyse it piece by piece.
 
-    If the channels cancel each other when mixed (one is the other's negative), the loudest channel is used alone.
+    If the channels cancel each other when mixed (one is the other's negative), the loudest channel is used alone. A
+    damaged recording is decoded as far as possible, with a note.
 
     Args:
         path: anything that ffmpeg decodes.
@@ -107,31 +138,36 @@ def decode_audio(path: str | Path, analysis: Analysis, track_number: int | None 
     if track_number is None and count > 1:
         language = f" ({track.language})" if track.language else ""
         notes.append(f"{source.name} has {count} audio tracks; number {track.number}{language} is used (see --track).")
-    decoded, channel = _decode_mix_or_channel(source, track, analysis)
+    decoded, downmix = _decode_mix_or_channel(source, track, analysis)
     if not decoded.samples:
         raise NoSound(
             f"{source.name} has no sound, or less than a hundredth of a second.", "Record or export it again."
         )
-    if channel is not None:
+    if downmix.channel is not None:
         notes.append(
             f"The channels of {source.name} would be more than {MAX_MIX_LOSS:.0f} dB softer when mixed; "
-            f"channel {channel + 1} is used alone."
+            f"channel {downmix.channel + 1} is used alone."
         )
-    return DecodedAudio(decoded.results, _duration(decoded, analysis, track), track, tuple(notes))
+    if decoded.errors > MAX_ERRORS:
+        notes.append(f"{source.name} is damaged: its decoder reports {decoded.errors} errors. Parts may be missing.")
+    return DecodedAudio(decoded.results, _duration(decoded, analysis, track), downmix, tuple(notes))
 
 
-def stream_audio(path: str | Path, rate: int, track_number: int | None = None) -> Iterator[np.ndarray]:
+def stream_audio(
+    path: str | Path, rate: int, track_number: int | None = None, downmix: Downmix | None = None
+) -> Iterator[np.ndarray]:
     """Yield the audio of a file in blocks as it is decoded, float32 (samples,) in [-1, 1], mixed to one channel.
 
     Args:
         path: a file that `decode_audio` has accepted.
         rate: Hz of the samples.
         track_number: as for `decode_audio`.
+        downmix: as `decode_audio` has found it for this file; without it, the channels are mixed as ffmpeg does.
     """
     source = require_file(path, "a recording")
-    track, _ = select_track(source, track_number)
-    filters = [KEEP_TIME + FROM_ZERO, *filter(None, [track.mono_filter]), f"aresample={rate}:filter_size=64"]
-    stream = ffmpeg.input(file_url(source))[str(track.stream)]
+    downmix = downmix or Downmix(select_track(source, track_number)[0])
+    filters = [*filter(None, downmix.filters), f"aresample={rate}:filter_size=64"]
+    stream = ffmpeg.input(file_url(source))[str(downmix.track.stream)]
     graph = ffmpeg.output(stream, "pipe:1", af=",".join(filters), ac=1, format="f32le")
     with start(graph) as decoder:
         yield from _blocks(decoder)
@@ -149,27 +185,27 @@ def analyse_waveform(waveform: np.ndarray, rate: int, analysis: Analysis) -> lis
     return _decode(recording["a:0"], "The waveform", analysis, KEEP_TIME + FROM_ZERO, waveform=waveform).results
 
 
-def _decode_mix_or_channel(source: Path, track: AudioTrack, analysis: Analysis) -> tuple[_Pass, int | None]:
-    """Decode the mix of the channels, or the loudest channel if the mix is far softer; the index of that channel."""
-    mix = _decode_file(source, track, analysis, track.mono_filter)
+def _decode_mix_or_channel(source: Path, track: AudioTrack, analysis: Analysis) -> tuple[_Pass, Downmix]:
+    """Decode the mix of the channels, or the loudest channel if the mix is far softer."""
+    mix, downmix = _decode_file(source, Downmix(track), analysis)
     channel, level = mix.loudest_channel()
     if track.channels == 1 or mix.rms_db >= level - MAX_MIX_LOSS:
-        return mix, None
-    alone = _decode_file(source, track, analysis, channel_filter(channel))
+        return mix, downmix
+    alone, only = _decode_file(source, replace(downmix, channel=channel), analysis)
     # Compared once more, because the channel's level before resampling includes frequencies that are cut off.
     if mix.rms_db >= alone.rms_db - MAX_MIX_LOSS:
-        return mix, None
-    return alone, channel
+        return mix, downmix
+    return alone, only
 
 
-def _decode_file(source: Path, track: AudioTrack, analysis: Analysis, mono_filter: str | None) -> _Pass:
-    stream = ffmpeg.input(file_url(source))[str(track.stream)]
-    decoded = _decode(stream, source.name, analysis, KEEP_TIME + FROM_ZERO, mono_filter)
-    if len(decoded.recorded_samples()) > 1:
-        # If the format changes in the middle (joined mp3 files), ffmpeg sets up its filters again, and with FROM_ZERO
-        # each new start would insert silence for all audio that came before.
-        decoded = _decode(stream, source.name, analysis, KEEP_TIME, mono_filter)
-    return decoded
+def _decode_file(source: Path, downmix: Downmix, analysis: Analysis) -> tuple[_Pass, Downmix]:
+    """Decode a file; again without silence at its start if its format changes in the middle (joined mp3 files)."""
+    stream = ffmpeg.input(file_url(source))[str(downmix.track.stream)]
+    decoded = _decode(stream, source.name, analysis, downmix.keep_time, downmix.mono)
+    if downmix.from_zero and len(decoded.recorded_samples()) > 1:
+        downmix = replace(downmix, from_zero=False)
+        decoded = _decode(stream, source.name, analysis, downmix.keep_time, downmix.mono)
+    return decoded, downmix
 
 
 def _decode(
@@ -192,7 +228,10 @@ def _decode(
             decoded.energy += float(np.dot(block, block))
             yield block
 
-    with start(graph, write_stdin=waveform is not None) as decoder:
+    def count_error() -> None:
+        decoded.errors += 1
+
+    with start(graph, write_stdin=waveform is not None, on_error=count_error) as decoder:
         if waveform is not None:
             threading.Thread(target=_write, args=(waveform, decoder), daemon=True).start()
         pieces = _overlapping(counted(_blocks(decoder)), analysis.window, analysis.hop)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
 import functools
 import os
@@ -21,6 +22,7 @@ from typing import IO, Any
 import ffmpeg
 
 from talkface.errors import TalkfaceError
+from talkface.signals import held_back
 
 NO_STREAM = "matches no streams"  # ffmpeg's message if a file has no stream of the requested kind
 ERROR_LEVEL = "[error] "  # how ffmpeg marks errors with -loglevel level
@@ -109,14 +111,16 @@ class FFmpegProcess:
     ) -> None:
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
-            # In a session of its own ffmpeg does not receive Ctrl-C, so that this process can clean up after it.
-            self._process = subprocess.Popen(
-                command,
-                stdin=pipe if write_stdin else nothing,
-                stdout=pipe if read_stdout else nothing,
-                stderr=pipe,
-                start_new_session=True,
-            )
+            with held_back():
+                # In a session of its own ffmpeg does not receive Ctrl-C, so that this process can clean up after it.
+                self._process = subprocess.Popen(
+                    command,
+                    stdin=pipe if write_stdin else nothing,
+                    stdout=pipe if read_stdout else nothing,
+                    stderr=pipe,
+                    start_new_session=True,
+                )
+                _running.add(self._process)
         except OSError as error:
             raise TalkfaceError(
                 f"{command[0]} does not start: {error.strerror}.", "Reinstall ffmpeg or imageio-ffmpeg."
@@ -179,11 +183,23 @@ class FFmpegProcess:
     ) -> None:
         self._process.kill()
         self._process.wait()
+        _running.discard(self._process)
         for stream in (self._process.stdin, self._process.stdout):
             if stream is not None:
                 with suppress(OSError):  # buffered bytes that the killed process can no longer read
                     stream.close()
         self._stderr_reader.join()
+
+
+_running: set[subprocess.Popen[bytes]] = set()
+
+
+@atexit.register
+def _kill_all() -> None:
+    """Kill what an exception at an unlucky moment has left, before the files are deleted that it writes."""
+    for process in list(_running):
+        process.kill()
+        process.wait()
 
 
 def channel_count(layout: str) -> int:

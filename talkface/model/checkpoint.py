@@ -107,7 +107,7 @@ def _load(path: Path, kinds: tuple[str, ...], device: torch.device | str) -> Any
         with safe_open(str(path), framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError) as error:
         raise TalkfaceError(
             f"Weights file {path} cannot be read: it is cut or not a safetensors file ({error}).",
             "Fetch or copy it again, or leave --weights out to take the bundled generator.",
@@ -120,15 +120,21 @@ def _load(path: Path, kinds: tuple[str, ...], device: torch.device | str) -> Any
             "Give a file that `talkface train` of this version wrote.",
         )
     network, configuration = KINDS[kind]
-    stored = json.loads(metadata["config"])
     try:
+        stored = json.loads(metadata["config"])
         built = network(configuration(**{k: tuple(v) if isinstance(v, list) else v for k, v in stored.items()}))
         built.load_state_dict(tensors)
-    except (RuntimeError, TypeError) as error:
+    except Exception as error:  # a damaged configuration can make the construction of a network raise anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise TalkfaceError(
-            f"Weights file {path} does not fit its own configuration: {str(error).splitlines()[0]}",
+            f"Weights file {path} does not fit its own configuration: {reason}",
             "Give a file that `talkface train` of this version wrote.",
         ) from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise TalkfaceError(
+            f"Weights file {path} is damaged: some of its values are not numbers.",
+            "Fetch or copy it again, or leave --weights out to take the bundled generator.",
+        )
     return conv_weights_channels_last(built.eval().requires_grad_(False)).to(device)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -93,12 +94,12 @@ def load_speech_encoder(path: Path | None = None, device: torch.device | str = "
     path = path or weights_dir() / "speech_encoder.safetensors"
     if not path.is_file():
         raise TalkfaceError(f"The speech encoder {path} is missing.", "Reinstall talkface.")
-    weights = {name: tensor.float() for name, tensor in load_file(path).items()}
-    encoder = SpeechEncoder(
-        1 + max((int(name.split(".")[1]) for name in weights if name.startswith("blocks")), default=-1)
-    )
     try:
+        weights = {name: tensor.float() for name, tensor in load_file(path).items()}
+        encoder = SpeechEncoder(
+            1 + max((int(name.split(".")[1]) for name in weights if name.startswith("blocks")), default=-1)
+        )
         encoder.load_state_dict(weights)
-    except RuntimeError as error:
+    except (SafetensorError, OSError, RuntimeError, ValueError, IndexError) as error:
         raise TalkfaceError(f"{path} does not hold a speech encoder.", "Reinstall talkface.") from error
     return encoder.eval().requires_grad_(False).to(device)

@@ -105,7 +105,10 @@ def _with_message(workers: list[_Worker]) -> list[_Worker]:
 
 def _worker_main(pipe: Connection, run: RunSpec) -> None:
     """The main function of a worker process: shards come over the pipe and progress goes back, until it is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the parent process, which ends its workers
+    # Ctrl-C and the end of a terminal reach the parent process too, which ends its workers.
+    for name in ("SIGINT", "SIGHUP"):
+        if hasattr(signal, name):  # Windows has no SIGHUP
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that files are cleaned up
     try:
         face_finder()

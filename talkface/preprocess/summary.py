@@ -18,6 +18,7 @@ from talkface.data.clip import unpack
 from talkface.data.reader import ClipDataset, evenly_spaced
 from talkface.data.shards import DATASET, FORMAT, INDEX, read_lines, read_members, shard_indexes
 from talkface.files import write_json, write_lines
+from talkface.labels import distinguishing_labels
 from talkface.media.image import save_png
 from talkface.preprocess import reasons
 from talkface.preprocess.offsets import OffsetPlan, Offsets, find_offsets, guess_layout, source_names
@@ -26,6 +27,7 @@ from talkface.preprocess.sync import LAG_SECONDS, out_of_step, pooled_offset
 MANIFEST = "manifest.jsonl"
 CONTACT_SHEET = "contact_sheet.png"
 SHEET_CLIPS, SHEET_COLUMNS, SHEET_SIZE = 48, 8, 128
+LABEL_LENGTH = 18  # letters that fit on a face
 # Figures whose extreme clips are shown on the contact sheet: the largest (1) or the smallest (-1) values.
 BORDERLINE = (("yaw", 1), ("jump", 1), ("change", 1), ("eye_distance", -1))
 
@@ -128,7 +130,9 @@ def _write_contact_sheet(root: Path, kept: list[dict[str, Any]]) -> None:
     """A picture with the middle frames of clips of all speakers and, at the end, of the borderline clips."""
     if not kept:
         return
-    tiles = [_tile(root, line, line["name"].split("/")[-1]) for line in _of_all_speakers(kept)]
+    shown = _of_all_speakers(kept)
+    labels = distinguishing_labels([line["name"] for line in shown])
+    tiles = [_tile(root, line, label) for line, label in zip(shown, labels, strict=True)]
     tiles += [_tile(root, line, label) for label, line in _borderline(kept)]
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % SHEET_COLUMNS)
     rows = [np.hstack(tiles[i : i + SHEET_COLUMNS]) for i in range(0, len(tiles), SHEET_COLUMNS)]
@@ -161,4 +165,6 @@ def _tile(root: Path, line: dict[str, Any], label: str) -> np.ndarray:
     for x, y in np.concatenate([clip.lips[middle], clip.eyes[middle]]):
         cv2.circle(face, (round(float(x)), round(float(y))), 1, (0, 255, 0), -1)
     face = cv2.resize(face, (SHEET_SIZE, SHEET_SIZE), interpolation=cv2.INTER_AREA)
-    return cv2.putText(face, label[:18], (2, 10), cv2.FONT_HERSHEY_PLAIN, 0.7, (255, 255, 0))
+    if len(label) > LABEL_LENGTH:
+        label = f"..{label[2 - LABEL_LENGTH :]}"
+    return cv2.putText(face, label, (2, 10), cv2.FONT_HERSHEY_PLAIN, 0.7, (255, 255, 0))

@@ -16,14 +16,29 @@ from talkface.train.run import Run
 __all__ = ["Diverged", "Report", "Step", "TrainOptions", "train"]
 
 
-def train(options: TrainOptions, config: TrainConfig, on_step: Callable[[Step], None] | None = None) -> Report:
-    """Trains until all stages are done, time is up, or SIGINT/SIGTERM asks for an end; a checkpoint is left each time.
+def train(
+    options: TrainOptions,
+    config: TrainConfig,
+    on_step: Callable[[Step], None] | None = None,
+    on_note: Callable[[str], None] = lambda note: None,
+) -> Report:
+    """Trains until all stages are done, time is up, or a signal asks for an end; a checkpoint is left each time.
+
+    The signals are SIGINT (Ctrl-C), SIGTERM and SIGHUP (a closed terminal).
+
+    Args:
+        options: where and how long.
+        config: what is learned.
+        on_step: called after each step that is logged.
+        on_note: called with a sentence about the step at which a stopped run goes on, and about each checkpoint that is
+            passed over because it is damaged.
 
     Raises:
-        TalkfaceError: missing data, a run folder of another configuration, a loss that is not finite, a full disk.
+        TalkfaceError: missing data, a run folder of another configuration or without a whole checkpoint, a loss that
+            is not finite, a full disk.
     """
     begun = time.monotonic()
-    with Run(options, config, begun) as run:
+    with Run(options, config, begun, on_note) as run:
         for place in run.stages_left():
             for batch in run.batches(place):
                 losses = run.learn(place, batch)

@@ -26,6 +26,7 @@ from talkface.train.options import Diverged, StageProgress, Step, TrainOptions
 from talkface.train.presets import Stage, TrainConfig
 from talkface.train.processes import join
 
+STOP_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP")
 EXPLODED = 1e4  # a loss beyond this is taken for divergence
 ASK_STEPS = 10  # between two questions whether another process wants to stop
 # Cost of a frame (a moment of sound) in each stage beside the others, for the time left.
@@ -52,10 +53,13 @@ class Run:
         options: where and how long.
         config: what is learned.
         begun: when, by `time.monotonic`.
+        on_note: see `talkface.train.train`.
     """
 
-    def __init__(self, options: TrainOptions, config: TrainConfig, begun: float) -> None:
-        self.options, self.config, self.begun = options, config, begun
+    def __init__(
+        self, options: TrainOptions, config: TrainConfig, begun: float, on_note: Callable[[str], None]
+    ) -> None:
+        self.options, self.config, self.begun, self.on_note = options, config, begun, on_note
         self.processes = join(options.device, config)
         self.leads, self.device = self.processes.rank == 0, self.processes.device
         self.step, self.stopping = 0, False
@@ -81,7 +85,9 @@ class Run:
 
     def __enter__(self) -> Run:
         main = threading.current_thread() is threading.main_thread()
-        self.handlers = {s: signal.signal(s, self._stop) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
+        numbers = [getattr(signal, name) for name in STOP_SIGNALS if main and hasattr(signal, name)]  # Windows: no HUP
+        heeded = [number for number in numbers if signal.getsignal(number) != signal.SIG_IGN]  # nohup ignores SIGHUP
+        self.handlers = {number: signal.signal(number, self._stop) for number in heeded}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -172,7 +178,7 @@ class Run:
             return
         networks = (self.networks.generator, self.networks.statistics)
         if not all(bool(torch.isfinite(p).all()) for network in networks for p in network.parameters()):
-            raise self._diverged("a weight is not a number", stage or self.config.stages[-1])
+            raise self._diverged("a weight is not a number", stage or self._stage())
         out = self.options.out
         state = {
             "networks": self.networks.state_dict(),
@@ -229,9 +235,10 @@ class Run:
         self._restart_clock()
 
     def _resume(self) -> None:
-        found = newest_checkpoint(self.options.out, self.config, self.device)
+        found = newest_checkpoint(self.options.out, self.config, self.device, self.on_note)
         if found:
             self.step, state = found
+            self.on_note(f"{self.options.out}: the run goes on at step {self.step} of {self.config.total_steps}.")
             self._check_same_clips(state["learned_from"])
             self.networks.load_state_dict(state["networks"])
             self.stage_state, self.best = state["stage"], state["best"]
@@ -266,11 +273,24 @@ class Run:
     def _diverged(self, what: str, stage: Stage) -> Diverged:
         rate = "estimator_learning_rate" if stage.name == "estimator" else "learning_rate"
         smaller = getattr(getattr(self.config, self.config.field_of(stage.name)), rate) / 4
+        setting = f"--set {stage.name}.{rate}={smaller:g}"
+        problem = f"Training stopped at step {self.step}, in stage {stage.name}: {what}."
+        if not self.weights.is_file():
+            return Diverged(f"{problem} No checkpoint was written before.", f"Use a smaller learning rate: {setting}")
         return Diverged(
-            f"Training stopped at step {self.step}: {what}. The last good checkpoint is in {self.options.out}.",
-            f"Go on from its weights with a smaller learning rate: --init {self.weights} --out ANOTHER_FOLDER "
-            f"--set {stage.name}.{rate}={smaller:g}",
+            f"{problem} The last good checkpoint is in {self.options.out}.",
+            "Go on from its weights with a smaller learning rate: "
+            f"--init {self.weights} --out ANOTHER_FOLDER {setting}",
         )
+
+    def _stage(self) -> Stage:
+        """The stage that the last step belonged to."""
+        done = 0
+        for stage in self.config.stages:
+            done += stage.steps
+            if self.step <= done:
+                return stage
+        return self.config.stages[-1]
 
     def _report(self, place: StageProgress, values: dict[str, float], on_step: Callable[[Step], None] | None) -> None:
         now, stage = time.monotonic(), place.stage
