@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
 FOUNDATION = {"_version", "config", "errors", "device", "files"}
 LIBRARIES = {"model", "metrics", "face", "media"}
-COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study"}
+COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "live", "study"}
 COMMAND_LINE = {"cli", "console", "__main__"}
 
 # What each top-level package or module may import besides itself and the foundation.
@@ -26,8 +26,10 @@ BELOW = {
 }
 # ablate trains: it is the only command that is built on another one.
 BELOW["ablate"] = BELOW["ablate"] | {"train"}
-# Rendering has its options in a module of its own, which imports nothing heavy.
+# Rendering has its options in a module of its own, which imports nothing heavy. Live video prepares its faces as
+# rendering does.
 BELOW["rendering"] = BELOW["rendering"] | {"render_options"}
+BELOW["live"] = BELOW["live"] | {"render_options", "rendering"}
 HEAVY = {
     "torch",
     "numpy",

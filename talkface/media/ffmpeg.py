@@ -106,6 +106,7 @@ class FFmpegProcess:
         write_stdin: bool = False,
         read_stdout: bool = True,
         on_error: Callable[[], None] | None = None,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
@@ -116,6 +117,7 @@ class FFmpegProcess:
                 stdout=pipe if read_stdout else nothing,
                 stderr=pipe,
                 start_new_session=True,
+                pass_fds=pass_fds,
             )
         except OSError as error:
             raise TalkfaceError(
@@ -162,6 +164,10 @@ class FFmpegProcess:
         status = self._process.wait()
         self._stderr_reader.join()
         return status
+
+    def kill(self) -> None:
+        """End ffmpeg at once."""
+        self._process.kill()
 
     def reason(self) -> str:
         """Return why ffmpeg failed, in its own words."""

@@ -50,6 +50,16 @@ def stream_vectors(encoder: SpeechEncoder, blocks: Iterable[np.ndarray]) -> Iter
     yield _heard(encoder, held)[0 if first else MARGIN_VECTORS :]
 
 
+def window_vectors(encoder: SpeechEncoder, sound: np.ndarray) -> np.ndarray:
+    """The vectors of one pass over a window, float32 (N, 384); vector k is centred on (k + 0.5) / 50 s of the window.
+
+    Args:
+        encoder: of `load_speech_encoder`.
+        sound: float32 (samples,) at 16 kHz, a multiple of 20 ms, at most 10 s.
+    """
+    return _heard(encoder, sound)
+
+
 @torch.inference_mode()
 def _heard(encoder: SpeechEncoder, sound: np.ndarray) -> np.ndarray:
     mel = torch.from_numpy(np.ascontiguousarray(log_mel(sound)))[None].to(encoder.positional_embedding.device)
