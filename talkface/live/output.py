@@ -108,7 +108,7 @@ class RawVideo:
     """
 
     def __init__(self, target: Target, on_left: Callable[[int], None]) -> None:
-        self.target, self.frames, self._on_left = target, 0, on_left
+        self.target, self.frames, self.left, self._on_left = target, 0, 0, on_left
 
     def __enter__(self) -> RawVideo:
         return self
@@ -125,7 +125,7 @@ class RawVideo:
         """Add one frame."""
         self.target.write(np.ascontiguousarray(frame).data.cast("B"))
         self._on_left(self.frames)
-        self.frames += 1
+        self.frames = self.left = self.frames + 1
 
 
 class FragmentedVideo:
@@ -159,6 +159,7 @@ class FragmentedVideo:
         if os.name != "posix":
             raise TalkfaceError("A live mp4 needs Linux or macOS.", "Use --video-format rgb24, which has no sound.")
         self.target, self.frames, self._on_left = target, 0, on_left
+        self.left = 0  # frames whose bytes have been written to the target
         self._size, self._fps, self._sound, self._crf = f"{width}x{height}", fps, sound, crf
         self._marks = {name: text.format(version=__version__) for name, text in MARK.items()} if mark else {}
         self._blocks: queue.Queue[bytes | None] = queue.Queue()
@@ -233,7 +234,6 @@ class FragmentedVideo:
 
     def _relay(self) -> None:
         """Pass the mp4 on, box by box, and count the frames in it."""
-        left = 0
         try:
             while (box := _read_box(self._encoder.stdout)) is not None:
                 kind, data, frames = box
@@ -241,9 +241,9 @@ class FragmentedVideo:
                 if kind == b"moof":
                     coming = frames
                 elif kind == b"mdat":
-                    for number in range(left, left + coming):
+                    for number in range(self.left, self.left + coming):
                         self._on_left(number)
-                    left += coming
+                    self.left += coming
         except (OutputClosed, TalkfaceError) as error:
             self._problem = error
             self._encoder.kill()

@@ -142,7 +142,7 @@ def write_live(
     return LiveReport(
         out=str(out),
         look_ahead_ms=look_ahead_ms,
-        frames=video.frames,
+        frames=video.left,
         width=who.width,
         height=who.height,
         sound_seconds=round(live.duration, 3),
