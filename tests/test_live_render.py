@@ -7,13 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from talkface import render_live, stream
+from talkface.cli import app
 from talkface.errors import TalkfaceError
+from talkface.live.write import LiveReport
 from talkface.media.video import probe, read_frames
 from talkface.model.checkpoint import save_network
 from talkface.render_options import RenderOptions
@@ -83,6 +87,28 @@ def test_no_sound_is_an_error_that_leaves_no_file(folder, weights):
     with pytest.raises(TalkfaceError, match=r"empty.raw is empty \(0 bytes\)"):
         render_live(ASTRONAUT, "empty.raw", "a.mp4", weights=weights, **LIVE)
     assert [path.name for path in folder.iterdir()] == ["empty.raw"]
+
+
+def test_options_of_live_sound_reach_the_function_under_their_own_names(monkeypatch, raw):
+    calls = []
+
+    def call(photo, source, out, options, *, on_note):
+        calls.append((str(photo), source.sound, str(out), options))
+        return LiveReport("c.rgb", 100, 50, 2, 2, 2.0, 0.5, 1, 40, 150.0, 170.4, stopped=False)
+
+    monkeypatch.setitem(sys.modules, "talkface.live.render", types.SimpleNamespace(render_live=call))
+    words = [
+        *["render", "a.jpg", "speech.raw", "-o", "c.rgb", "--sound-format", "f32le:48000:2", "--look-ahead", "100"],
+        "--skip-early",
+    ]
+    result = CliRunner().invoke(app, [*words, "--video-format", "rgb24"])
+    assert result.exit_code == 0, result.stderr
+    ((photo, sound, out, options),) = calls
+    assert (photo, str(sound), out) == ("a.jpg", "f32le:48000:2", "c.rgb")
+    assert (options.look_ahead, options.video_format, options.skip_early) == (100, "rgb24", True)
+    wanted = "c.rgb: 50 frames, 2x2, look-ahead 100 ms, sound to frame 150 ms (median), 170 ms (95th percentile), "
+    wanted += "0.5 s of silence inserted, 1 frame repeated, because this machine was too slow\n"
+    assert result.stderr == wanted
 
 
 def test_ctrl_c_ends_the_video_properly(folder, weights):

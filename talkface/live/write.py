@@ -68,7 +68,8 @@ class LiveReport:
         if self.silence_seconds:
             parts.append(f"{self.silence_seconds:.1f} s of silence inserted")
         if self.repeated:
-            parts.append(f"{self.repeated} frames repeated, because this machine was too slow for them")
+            frames = "1 frame" if self.repeated == 1 else f"{self.repeated} frames"
+            parts.append(f"{frames} repeated, because this machine was too slow")
         return ", ".join(parts)
 
 
