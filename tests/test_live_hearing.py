@@ -131,3 +131,14 @@ def test_live_lips_are_the_lips_of_the_sequence_about_each_frame(make_generator)
         around = heard.around(number)
         wanted = list(predict_lips(generator, face, around.features))[around.place]
         np.testing.assert_array_equal(found[number], wanted)
+
+
+@pytest.mark.parametrize("rate", [16_000, 22_050])
+def test_frames_and_sound_are_in_step_after_ten_minutes(loudness_encoder, rate):
+    """A sound that repeats every second has the same features in every second."""
+    second = np.interp(np.arange(rate) / rate, np.arange(SOUND_RATE) / SOUND_RATE, syllables(1)).astype(np.float32)
+    sound = LiveSound(stamped(second[:, None] for _ in range(600)), SoundFormat("f32le", rate))
+    ear = RecogniserEar(loudness_encoder, sound, FPS, LOOK_AHEAD)
+    early, late = hear(ear, 10 * 25 + 3), hear(ear, 598 * 25 + 3)
+    np.testing.assert_allclose(early.features, late.features, atol=0.02)
+    assert np.ptp(early.features) > 0.1
