@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 from talkface._version import __version__
 
 if TYPE_CHECKING:
-    from talkface.rendering import render, stream
+    from talkface.live.render import render_live, stream
+    from talkface.rendering import render
 
-__all__ = ["__version__", "render", "stream"]
+__all__ = ["__version__", "render", "render_live", "stream"]
 
 
 def __getattr__(name: str) -> Any:
-    """`render` and `stream` are loaded on first use, so that `--help` does not import PyTorch."""
-    if name not in ("render", "stream"):
+    """`render` and the others are loaded on first use, so that `--help` does not import PyTorch."""
+    if name not in ("render", "render_live", "stream"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from talkface import rendering
+    from talkface.live import render as live
 
-    return getattr(rendering, name)
+    return getattr(rendering if name == "render" else live, name)

@@ -102,7 +102,6 @@ def mps_works() -> bool:
     They are grid_sample(padding_mode="border") and linalg.solve_ex, which earlier versions of PyTorch lack on MPS.
     """
     import torch
-    import torch.nn.functional as F
 
     if not torch.backends.mps.is_available():
         return False

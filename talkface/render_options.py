@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from talkface.config import FPS, SEED_LIMIT
 from talkface.errors import TalkfaceError
+from talkface.media.pcm import parse_sound_format
 from talkface.media.timing import exact_rate
 
 if TYPE_CHECKING:
@@ -21,6 +23,9 @@ MAX_EXPRESSION = 4.0
 MIN_SIZE = 64  # px, of --max-size
 LANDMARKS = ("mesh", "fan")
 BACKENDS = ("auto", "torch", "onnx")
+MAX_LOOK_AHEAD = 400  # ms
+MIN_LIVE_FPS = 10
+VIDEO_FORMATS = ("mp4", "rgb24")
 
 
 @dataclass(frozen=True)
@@ -77,8 +82,24 @@ class RenderOptions:
     seed: int = 0
     """Seed for generators that draw random numbers. The bundled one draws none: equal inputs give equal frames."""
 
+    sound_format: str | None = None
+    """Makes the video live: the format of raw sound that is rendered as it comes, ENCODING:RATE or
+    ENCODING:RATE:CHANNELS, such as "s16le:16000". The encoding is s16le, s32le, f32le or u8. None: SPEECH is a whole
+    recording."""
+
+    look_ahead: int = 240
+    """Milliseconds of sound after the start of a frame that a live frame may depend on, at most 400. It is the least
+    delay between sound and picture."""
+
+    video_format: str = "mp4"
+    """Of a live video: "mp4" (fragmented, with sound), or "rgb24" for raw frames without sound."""
+
+    skip_early: bool = False
+    """Whether a live video leaves out the sound that comes before the first frame can be made."""
+
     def __post_init__(self) -> None:
         _ = self.rate  # checks --fps
+        self._check_live()
         if not 0 <= self.crf <= MAX_CRF:
             raise _out_of_range(
                 "--crf", self.crf, f"a number from 0 to {MAX_CRF}", "Use 18, or more for a smaller file."
@@ -94,6 +115,24 @@ class RenderOptions:
             raise _out_of_range("--backend", self.backend, "auto, torch or onnx", "Use auto, or leave it out.")
         if not 0 <= self.seed < SEED_LIMIT:
             raise _out_of_range("--seed", self.seed, "a whole number from 0 to 2^63 - 1", "Use 0, or leave it out.")
+
+    def _check_live(self) -> None:
+        shortest = math.ceil(500 / self.rate)  # ms: to the middle of a frame
+        if not shortest <= self.look_ahead <= MAX_LOOK_AHEAD:
+            wanted = f"{shortest} to {MAX_LOOK_AHEAD} ms (from half a frame on)"
+            raise _out_of_range("--look-ahead", self.look_ahead, wanted, "Use 240, or leave it out.")
+        if self.video_format not in VIDEO_FORMATS:
+            raise _out_of_range("--video-format", self.video_format, "mp4 or rgb24", "Leave it out for an mp4.")
+        if self.sound_format is not None:
+            parse_sound_format(self.sound_format)
+            if self.rate < MIN_LIVE_FPS:
+                wanted = f"at least {MIN_LIVE_FPS} with --sound-format"
+                raise _out_of_range("--fps", self.fps, wanted, "Use 25, or leave it out.")
+        elif self.video_format != "mp4" or self.skip_early:
+            flag = "--skip-early" if self.skip_early else "--video-format"
+            raise TalkfaceError(
+                f"{flag} is for live sound, and there is no --sound-format.", f"Add --sound-format, or omit {flag}."
+            )
 
     @property
     def rate(self) -> Fraction:

@@ -15,13 +15,13 @@ from __future__ import annotations
 import itertools
 import platform
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
+T = TypeVar("T")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track")
 
@@ -113,10 +114,10 @@ def render(
     """
     started = time.perf_counter()
     options = replace(options or RenderOptions(), **changes)
-    out = _output(Path(photo), Path(speech), out)
-    _check_outputs(out, photo, speech, options)
+    out = output_path(Path(photo), Path(speech), out)
+    check_outputs(out, photo, speech, options)
     with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        scene = _prepare(photo_file, speech_file, options, on_note)
+        scene = prepare(photo_file, speech_file, options, on_note)
         seconds = scene.seconds
         writer = VideoWriter(
             out,
@@ -137,12 +138,15 @@ def render(
                 if on_step:
                     on_step(number, scene.frame_count)
 
-        with _timed(seconds, "frames"), Beside(lambda frame: video.write(paste(frame))) as beside, writer as video:
+        def write(frame: OutputFrame) -> None:
+            video.write(paste(frame))
+
+        with timed(seconds, "frames"), Beside(write) as beside, writer as video:
             for frame in scene.generated():
-                with _timed(seconds, "encoding"):
+                with timed(seconds, "encoding"):
                     finished = beside.put(frame)
                 advance(finished)
-            with _timed(seconds, "encoding"):
+            with timed(seconds, "encoding"):
                 finished = beside.finish()
             advance(finished)
         seconds["frames"] -= seconds["encoding"]
@@ -150,7 +154,7 @@ def render(
         report = Report(out, scene.frame_count, scene.width, scene.height, seconds, scene.notes)
         if options.json is not None:
             inputs = {"photo": (photo, photo_file), "speech": (speech, speech_file)}
-            report.manifest = _manifest(report, scene, inputs)
+            report.manifest = manifest_of(report, scene, inputs)
             write_json(options.json, report.manifest)
     return report
 
@@ -170,11 +174,11 @@ def stream(
     """
     options = replace(options or RenderOptions(), **changes)
     with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        return _prepare(photo_file, speech_file, options, on_note).frames()
+        return prepare(photo_file, speech_file, options, on_note).frames()
 
 
 @dataclass
-class _Scene:
+class Scene:
     """Everything that is needed to generate the frames."""
 
     photo: np.ndarray  # uint8 (H, W, 3), as large as the video
@@ -211,13 +215,18 @@ class _Scene:
         return _aligned_face if self.options.crop else Paster(self.photo, self.transform).paste_frame
 
     def generated(self) -> Iterator[OutputFrame]:
-        """The generator's frames; on a CPU PyTorch has one thread while one is made, but not while the caller uses it.
+        """The generator's frames."""
+        return self.in_one_thread(self._generate())
 
-        The networks are too small to gain from more of PyTorch's threads.
-        """
-        frames, limited = self._generate(), self.backend == Backend("torch", "cpu", self.backend.note)
+    @property
+    def limits_threads(self) -> bool:
+        """Whether PyTorch runs on a CPU: the networks are too small to gain from more than one of its threads."""
+        return self.backend.name == "torch" and self.backend.device == "cpu"
+
+    def in_one_thread(self, frames: Iterator[T]) -> Iterator[T]:
+        """The same frames; on a CPU PyTorch has one thread while one is made, but not while the caller uses it."""
         while True:
-            with one_thread() if limited else nullcontext():
+            with one_thread() if self.limits_threads else nullcontext():
                 frame = next(frames, None)
             if frame is None:
                 return
@@ -240,7 +249,7 @@ def _aligned_face(frame: OutputFrame) -> np.ndarray:
     return frame.face
 
 
-def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote | None) -> _Scene:
+def prepare(photo: Path, speech: Path | Speech, options: RenderOptions, on_note: OnNote | None) -> Scene:
     """Read the inputs, those that are checked fastest first, and detect the face."""
     seconds: dict[str, float] = {}
     notes: list[str] = []
@@ -253,7 +262,7 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
     backend = choose_backend(options.backend, options.device, options.weights)
     if backend.note:
         note(backend.note)
-    with _timed(seconds, "photo"):
+    with timed(seconds, "photo"):
         image = load_photo(photo, on_note=note)
         face = select_face(
             image,
@@ -270,15 +279,15 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
         small = check_face_size(face.transform, seen, (image.shape[1], image.shape[0]), photo.name)
     for text in (*face.notes, *small):
         note(text)
-    with _timed(seconds, "speech"):
-        audio = load_speech(speech, options.track)
+    with timed(seconds, "speech"):
+        audio = speech if isinstance(speech, Speech) else load_speech(speech, options.track)
     for text in audio.notes:
         note(text)
-    with _timed(seconds, "weights"):
+    with timed(seconds, "weights"):
         if backend.name == "torch":
             seed_torch(options.seed)
         generator = load_any_generator(backend, options.weights)
-    return _Scene(fitted, transform, aligned, face, audio, backend, generator, options, notes, seconds)
+    return Scene(fitted, transform, aligned, face, audio, backend, generator, options, notes, seconds)
 
 
 def _describe(weights: str | Path | AnyGenerator | OnnxGenerator | None) -> dict[str, str]:
@@ -310,16 +319,16 @@ def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.nd
     return image, transform
 
 
-def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
+def output_path(photo: Path, speech: Path, out: str | Path | None, video_format: str = "mp4") -> Path:
     """Return the path of the video: PHOTO_SPEECH.mp4, unless the caller names a file."""
     photo_name, speech_name = ("stdin" if str(path) in STDIN_NAMES else path.stem for path in (photo, speech))
-    name = f"{photo_name}_{speech_name}.mp4"
+    name = f"{photo_name}_{speech_name}.{video_format}"
     if out is None:
         return Path(name)
     out = Path(out)
     if is_folder("--out", out):
         return out / name
-    if out.suffix.lower() not in VIDEO_SUFFIXES:
+    if video_format == "mp4" and out.suffix.lower() not in VIDEO_SUFFIXES:
         raise TalkfaceError(
             f"--out {out} does not end in {', '.join(VIDEO_SUFFIXES)}: the video is an mp4.",
             f"Use {out.stem or 'out'}.mp4.",
@@ -327,7 +336,8 @@ def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
     return out
 
 
-def _check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
+def check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
+    """Tell what cannot be read together or written, before any work."""
     if {str(photo), str(speech)} <= set(STDIN_NAMES):
         raise TalkfaceError(
             "Photo and recording are both read from standard input.", "Give the name of a file for one of them."
@@ -338,26 +348,26 @@ def _check_outputs(out: Path, photo: str | Path, speech: str | Path, options: Re
 
 
 @contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
-def _manifest(report: Report, scene: _Scene, inputs: dict[str, tuple[str | Path, Path]]) -> dict[str, Any]:
+def manifest_of(report: Report, scene: Scene, inputs: Mapping[str, tuple[str | Path, Path | None]]) -> dict[str, Any]:
     """Describe what was done, in values that JSON can hold.
 
     Args:
-        inputs: for each input its name, as it was given, and the file that was read.
+        inputs: for each input its name, as it was given, and the file that was read; None for a live sound.
     """
     libraries = ("torch", "onnxruntime", "numpy", "safetensors")
     threads = thread_count() if scene.backend.name == "onnx" else torch_threads()
-    files = {kind: {"path": str(name), "sha256": sha256(file)} for kind, (name, file) in inputs.items()}
+    files = {kind: _described(name, file) for kind, (name, file) in inputs.items()}
     audio = {"seconds": scene.speech.duration, "level_db": round(scene.speech.level_db, 1), "track": scene.speech.track}
     options = {"fps": str(scene.options.rate)} | {name: getattr(scene.options, name) for name in MANIFEST_OPTIONS}
     return {
         "talkface": __version__,
-        "out": {"path": str(report.out), "sha256": sha256(report.out)},
+        "out": _described(report.out, report.out if report.out.is_file() else None),
         "photo": files["photo"],
         "speech": files["speech"] | audio,
         "weights": _describe(scene.options.weights),
@@ -377,3 +387,7 @@ def _manifest(report: Report, scene: _Scene, inputs: dict[str, tuple[str | Path,
         "ffmpeg": ffmpeg_exe(),
         "platform": platform.platform(),
     }
+
+
+def _described(name: str | Path, file: Path | None) -> dict[str, str]:
+    return {"path": str(name)} | ({} if file is None else {"sha256": sha256(file)})

@@ -166,7 +166,7 @@ def test_options_reach_the_function_under_their_own_names(run, rendering):
     result = run(
         *["render", "a", "b", "-o", "c.mp4", "--fps", "30000/1001", "--crf", "20", "--crop", "--max-size", "640"],
         *["--face", "2", "--landmarks", "fan", "--weights", "w", "--device", "cpu", "--no-mark", "--json", "j"],
-        *["--track", "3", "--backend", "torch"],
+        *["--track", "3", "--backend", "torch", "--look-ahead", "300"],
         *["--expression", "2", "--seed", "7", "--quiet"],
     )
     assert result.exit_code == 0, result.stderr
@@ -174,6 +174,7 @@ def test_options_reach_the_function_under_their_own_names(run, rendering):
         **{"fps": "30000/1001", "crf": "20", "crop": "True", "max_size": "640", "face": "2", "box": "None"},
         **{"landmarks": "fan", "weights": "w", "device": "cpu", "mark": "False", "json": "j", "seed": "7"},
         **{"expression": "2.0", "track": "3", "backend": "torch"},
+        **{"sound_format": "None", "look_ahead": "300", "video_format": "mp4", "skip_early": "False"},
     }
 
 

@@ -11,6 +11,9 @@ from talkface import console
 from talkface.cli.options import BACKEND, DEVICE, QUIET, parse_box, seed_option
 from talkface.render_options import RenderOptions
 
+INTERRUPTED = 130
+LIVE = "Live sound"
+
 
 def render(
     context: typer.Context,
@@ -64,11 +67,41 @@ def render(
     seed: Annotated[
         int, seed_option("Seed for generators that draw random numbers; the bundled one draws none.")
     ] = RenderOptions.seed,
+    sound_format: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODING:RATE",
+            help="Render raw sound as it comes (live), such as s16le:16000; also s32le, f32le or u8, and :CHANNELS.",
+            rich_help_panel=LIVE,
+        ),
+    ] = RenderOptions.sound_format,
+    look_ahead: Annotated[
+        int,
+        typer.Option(
+            metavar="MS",
+            help="How many ms of sound a frame may depend on after its start, at most 400: less delay or better lips.",
+            rich_help_panel=LIVE,
+        ),
+    ] = RenderOptions.look_ahead,
+    video_format: Annotated[
+        Literal["mp4", "rgb24"],
+        typer.Option(help="mp4 with sound, or rgb24: raw frames without sound.", rich_help_panel=LIVE),
+    ] = "mp4",
+    skip_early: Annotated[
+        bool,
+        typer.Option(
+            "--skip-early",
+            help="Leave out the sound that comes before the first frame can be made, as for a microphone.",
+            rich_help_panel=LIVE,
+        ),
+    ] = RenderOptions.skip_early,
     quiet: QUIET = False,
 ) -> None:
     """Write an mp4 in which the face of PHOTO says what is in SPEECH.
 
     An existing video of that name is replaced when the new one is complete. Names that begin with a dash go after --.
+
+    Live: talkface render photo.jpg - --sound-format s16le:16000 -o - | ffplay -
     """
     if context.args:
         name = context.args[0]
@@ -91,7 +124,14 @@ def render(
         json=json,
         expression=expression,
         seed=seed,
+        sound_format=sound_format,
+        look_ahead=look_ahead,
+        video_format=video_format,
+        skip_early=skip_early,
     )
+    if sound_format is not None:
+        _render_live(photo, speech, out, options, quiet)
+        return
     with console.progress("Rendering", quiet=quiet) as on_step:
         report = render_video(
             photo, speech, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
@@ -99,3 +139,18 @@ def render(
     size = f"{report.width}x{report.height}"
     speed = f"{report.frames_per_second:.1f} frames/s, {report.seconds['total']:.1f} s in total"
     console.say(f"{report.out}: {report.frames} frames, {size}, {speed}", quiet=quiet)
+
+
+def _render_live(photo: Path, speech: Path, out: Path | None, options: RenderOptions, quiet: bool) -> None:
+    from talkface.live.source import SteadySource
+
+    # Before PyTorch is loaded, so that the time at which sound comes is known from the start.
+    source = SteadySource.open(speech, str(options.sound_format))
+    from talkface.live.render import render_live
+
+    report = render_live(photo, source, out, options, on_note=lambda note: console.say(note, quiet=quiet))
+    size = f"{report.width}x{report.height}"
+    console.say(f"{report.out}: {report.frames} frames, {size}, {report.sentence()}", quiet=quiet)
+    if report.stopped:
+        console.say("Stopped. The video is complete up to then.", quiet=quiet)
+        raise typer.Exit(INTERRUPTED)

@@ -190,19 +190,32 @@ def speech_level(loudest: np.ndarray) -> float:
     return float(np.percentile(loudest[loudest >= reference - SPEECH_RANGE], LEVEL_PERCENTILE))
 
 
-def _mel_decibels(samples: np.ndarray) -> np.ndarray:
+def mel_decibels(samples: np.ndarray) -> np.ndarray:
     """Return the power in dB of the mel bands in each whole window of 5 kHz audio, float32 (steps, 26)."""
     return 10 * np.log10(np.maximum(mel_power(samples), MIN_POWER), dtype=np.float32)
 
 
-MEL_ANALYSIS = Analysis(SPEECH_RATE, _mel_decibels, MFCC_FFT, MFCC_HOP)
+def mfcc_at_level(decibels: np.ndarray, level: float) -> np.ndarray:
+    """Return the MFCC of speech whose level is known.
+
+    Args:
+        decibels: of `mel_decibels`, float32 (steps, 26).
+        level: of `speech_level`, in dB.
+
+    Returns:
+        float32 (steps, 13).
+    """
+    return _coefficients(_relative_to(level, decibels))
+
+
+MEL_ANALYSIS = Analysis(SPEECH_RATE, mel_decibels, MFCC_FFT, MFCC_HOP)
 
 
 def _normalised_mfcc(bands: list[np.ndarray]) -> tuple[np.ndarray, float]:
-    """Return the MFCC, float32 (steps, 13), of pieces of `_mel_decibels`, and the level in dB. Overwrites the list."""
+    """Return the MFCC, float32 (steps, 13), of pieces of `mel_decibels`, and the level in dB. Overwrites the list."""
     level = speech_level(np.concatenate([piece.max(axis=1) for piece in bands]))
     for index, piece in enumerate(bands):  # in place, so that an hour is not in memory twice
-        bands[index] = _coefficients(_relative_to(level, piece))
+        bands[index] = mfcc_at_level(piece, level)
     return np.concatenate(bands), level
 
 

@@ -108,6 +108,7 @@ class FFmpegProcess:
         write_stdin: bool = False,
         read_stdout: bool = True,
         on_error: Callable[[], None] | None = None,
+        pass_fds: tuple[int, ...] = (),
     ) -> None:
         pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
         try:
@@ -119,6 +120,7 @@ class FFmpegProcess:
                     stdout=pipe if read_stdout else nothing,
                     stderr=pipe,
                     start_new_session=True,
+                    pass_fds=pass_fds,
                 )
                 _running.add(self._process)
         except OSError as error:
@@ -166,6 +168,10 @@ class FFmpegProcess:
         status = self._process.wait()
         self._stderr_reader.join()
         return status
+
+    def kill(self) -> None:
+        """End ffmpeg at once."""
+        self._process.kill()
 
     def reason(self) -> str:
         """Return why ffmpeg failed, in its own words."""

@@ -14,6 +14,7 @@ from talkface.model.onnx_engine import ENCODER_PARTS, GENERATOR_PARTS, OnnxGener
 
 if TYPE_CHECKING:
     from talkface.model.checkpoint import AnyGenerator
+    from talkface.model.generator import Generator
     from talkface.model.recogniser import SpeechEncoder
 
     AnyWeights = str | Path | AnyGenerator | OnnxGenerator | None
@@ -96,6 +97,17 @@ def load_any_speech_encoder(backend: Backend) -> SpeechEncoder | OnnxSpeechEncod
     from talkface.model.recogniser import load_speech_encoder
 
     return load_speech_encoder(device=backend.device)
+
+
+def speech_encoder_beside(generator: Generator | OnnxGenerator) -> SpeechEncoder | OnnxSpeechEncoder:
+    """The bundled speech recogniser for the engine and the device of a generator.
+
+    Raises:
+        TalkfaceError: as `load_any_speech_encoder`.
+    """
+    if isinstance(generator, OnnxGenerator):
+        return load_any_speech_encoder(Backend("onnx", "cpu"))
+    return load_any_speech_encoder(Backend("torch", str(generator.audio_encoder.direction.device)))
 
 
 def _state(weights: AnyWeights) -> str:

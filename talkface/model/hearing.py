@@ -56,6 +56,16 @@ def stream_vectors(encoder: AnyEncoder, blocks: Iterable[np.ndarray]) -> Iterato
     yield _heard(encoder, held)[0 if first else MARGIN_VECTORS :]
 
 
+def window_vectors(encoder: AnyEncoder, sound: np.ndarray) -> np.ndarray:
+    """The vectors of one pass over a window, float32 (N, 384); vector k is centred on (k + 0.5) / 50 s of the window.
+
+    Args:
+        encoder: of `load_speech_encoder`.
+        sound: float32 (samples,) at 16 kHz, a multiple of 20 ms, at most 10 s.
+    """
+    return _heard(encoder, sound)
+
+
 def _heard(encoder: AnyEncoder, sound: np.ndarray) -> np.ndarray:
     mel = log_mel(sound)
     if isinstance(encoder, OnnxSpeechEncoder):

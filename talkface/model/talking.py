@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard, cast
 
 import numpy as np
 
@@ -13,15 +13,22 @@ from talkface.model.onnx_engine import OnnxGenerator
 
 if TYPE_CHECKING:
     from talkface.model.checkpoint import AnyGenerator
+    from talkface.model.generator import Generator
+    from talkface.model.paper import PaperGenerator
+
+
+def is_paper(generator: AnyGenerator | OnnxGenerator) -> TypeGuard[PaperGenerator]:
+    """Whether it is the paper's generator, which draws whole faces and runs in PyTorch alone."""
+    if isinstance(generator, OnnxGenerator):
+        return False
+    from talkface.model.paper import PaperGenerator
+
+    return isinstance(generator, PaperGenerator)
 
 
 def takes_mfcc(generator: AnyGenerator | OnnxGenerator) -> bool:
     """Whether the generator takes 20x13 MFCC windows; otherwise it takes features of the speech recogniser."""
-    if isinstance(generator, OnnxGenerator):
-        return generator.takes_mfcc
-    from talkface.model.paper import PaperGenerator
-
-    return isinstance(generator, PaperGenerator) or engine_of(generator).takes_mfcc
+    return is_paper(generator) or engine_of(generator).takes_mfcc  # type: ignore[arg-type]
 
 
 def animate(
@@ -42,11 +49,9 @@ def animate(
         fps: frames per second.
         picture: whether the frames' `face` is computed, which paste-back does not need.
     """
-    if not isinstance(generator, OnnxGenerator):
-        from talkface.model.paper import PaperGenerator
+    if is_paper(generator):
+        from talkface.model.torch_engine import generate_paper_frames
 
-        if isinstance(generator, PaperGenerator):
-            from talkface.model.torch_engine import generate_paper_frames
-
-            return generate_paper_frames(generator, face, features)
-    return generate_frames(generator, face, predict_lips(generator, face, features, expression), fps, picture)
+        return generate_paper_frames(generator, face, features)
+    speaker = cast("Generator | OnnxGenerator", generator)
+    return generate_frames(speaker, face, predict_lips(speaker, face, features, expression), fps, picture)
