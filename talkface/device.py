@@ -17,6 +17,7 @@ from talkface.errors import TalkfaceError
 
 if TYPE_CHECKING:
     import torch
+    from torch import Tensor
 
 # What the drivers of NVIDIA and AMD create: on Linux, under WSL, and on Windows.
 GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "C:/Windows/System32/nvcuda.dll")
@@ -118,6 +119,9 @@ def mps_works() -> bool:
 
 def _warping(image: Tensor, grid: Tensor, system: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     """The operations of `talkface.model.lipwarp` that not every version of PyTorch has on MPS."""
+    import torch
+    import torch.nn.functional as F
+
     sampled = F.grid_sample(image, grid, padding_mode="border", align_corners=False)
     return sampled, torch.linalg.solve_ex(system, values).result
 

@@ -197,7 +197,9 @@ def evaluate_videos(config: PairEval | PairListEval, on_step: OnStep, on_note: O
     shown = example_clips(len(pairs)) if config.figures else []
     titles = dict(zip(shown, distinct_names([pairs[number][1] for number in shown]), strict=True))
     scorer = build_scorer(config)
-    scores, notes, examples = [], [], []
+    scores: list[ClipScore] = []
+    notes: list[str] = []
+    examples: list[Example] = []
     with clip_table(config.csv, scorer.metrics) as add_line:
         for number, (real, fake) in enumerate(pairs):
             try:

@@ -34,13 +34,14 @@ from talkface.live.sound import LiveSound
 from talkface.media.audio import mel_decibels, mfcc_at_level, speech_level
 from talkface.media.windows import mfcc_windows
 from talkface.model.frames import REACH
-from talkface.model.hearing import AnyEncoder, features_at, window_vectors
+from talkface.model.hearing import features_at, window_vectors
 from talkface.model.inference import AlignedFace, predict_lips
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.recogniser_sizes import PADDING, VECTORS_PER_SECOND
 
 if TYPE_CHECKING:
     from talkface.model.generator import Generator
+    from talkface.model.hearing import AnyEncoder
 
 WINDOW = 2.0  # s that the recogniser takes in
 LEVEL_SECONDS = 10  # of sound that the level of the speech is taken from
