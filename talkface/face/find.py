@@ -93,7 +93,7 @@ class FaceFinder:
         Searches the whole image, its four quarter turns and large tiles; if no face is found, smaller tiles.
         """
         for windows in filter(None, _search_windows(*image.shape[:2])):
-            faces = self._verify(image, self.detect(image, windows))
+            faces = self.verify(image, self.detect(image, windows))
             if faces:
                 return faces
         return []
@@ -102,11 +102,11 @@ class FaceFinder:
         """Find the face in `box` (x, y, width, height in px), which the user has given; None if there is none."""
         x, y, width, height = box
         windows = [np.array((x + width / 2, y + height / 2, 2 * max(width, height), turn)) for turn in QUARTER_TURNS]
-        inside = [face for face in self._verify(image, self.detect(image, windows)) if _is_in_box(face, box)]
+        inside = [face for face in self.verify(image, self.detect(image, windows)) if _is_in_box(face, box)]
         if inside:
             return max(inside, key=_area)
-        points, flags = self._mesh_centred([image], [window_from_box(np.array(box, float))])
-        return _face(points[0], flags[0]) if flags[0] >= MIN_FACE_FLAG else None
+        points, flags = self.mesh_centred([image], [window_from_box(np.array(box, float))])
+        return face_of_mesh(points[0], flags[0]) if flags[0] >= MIN_FACE_FLAG else None
 
     def track(self, frames: Iterable[np.ndarray], batch: int = 16) -> Iterator[Face | None]:
         """Track one face through a video; yields one face, or None, per frame.
@@ -121,7 +121,7 @@ class FaceFinder:
             faces = self._track_batch(chunk, window)
             for index, face in enumerate(faces):
                 if (first + index) % COUNT_INTERVAL == 0:
-                    count = _count_possible_subjects(self._verify(chunk[index], self.detect(chunk[index])))
+                    count = _count_possible_subjects(self.verify(chunk[index], self.detect(chunk[index])))
                 yield face and replace(face, faces_seen=max(count, 1))
             window = window_from_points(faces[-1].points) if faces[-1] else None
             first += len(chunk)
@@ -144,7 +144,7 @@ class FaceFinder:
             mesh, flags[part] = self.mesh(frames[part], [ALIGNED_WINDOW] * len(frames[part]))
             points[part] = mesh[:, :, :2]
         for index in np.flatnonzero(flags < MIN_FACE_FLAG):
-            faces = self._verify(frames[index], self.detect(frames[index]))
+            faces = self.verify(frames[index], self.detect(frames[index]))
             if faces:
                 largest = max(faces, key=_area)
                 points[index], flags[index] = largest.points, largest.score
@@ -195,21 +195,21 @@ class FaceFinder:
         """Convert uint8 (N, H, W, 3) to float (N, 3, H, W) in [0, 1], channels last in memory."""
         return torch.from_numpy(crops).to(self.device).permute(0, 3, 1, 2).float() / 255
 
-    def _verify(self, image: np.ndarray, detections: list[Detection]) -> list[Face]:
+    def verify(self, image: np.ndarray, detections: list[Detection]) -> list[Face]:
         """Return the detections that the mesh confirms as faces, from left to right."""
         if not detections:
             return []
         windows = [window_from_detection(detection) for detection in detections]
-        points, flags = self._mesh_centred([image] * len(detections), windows)
+        points, flags = self.mesh_centred([image] * len(detections), windows)
         faces: list[Face] = []
         for mesh, flag in zip(points, flags, strict=True):
-            face = _face(mesh, flag)
+            face = face_of_mesh(mesh, flag)
             if flag >= MIN_FACE_FLAG and not any(iou(face.box, other.box) > SAME_FACE_IOU for other in faces):
                 faces.append(face)
         faces = [replace(face, faces_seen=len(faces)) for face in faces]
         return sorted(faces, key=lambda face: face.box[0] + face.box[2] / 2)
 
-    def _mesh_centred(self, images: list[np.ndarray], windows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def mesh_centred(self, images: list[np.ndarray], windows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Compute the mesh, again in a corrected window where the face is not in the middle of its window."""
         windows = list(windows)
         points, flags = self.mesh(images, windows)
@@ -230,23 +230,23 @@ class FaceFinder:
         faces: list[Face | None] = [None] * len(frames)
         start = 0
         while window is None and start < len(frames):
-            found = self._verify(frames[start], self.detect(frames[start]))
+            found = self.verify(frames[start], self.detect(frames[start]))
             if found:
                 window = window_from_points(max(found, key=_area).points)
             else:
                 start += 1
         if window is None:
             return faces
-        points, flags = self._mesh_centred(frames[start:], [window] * (len(frames) - start))
+        points, flags = self.mesh_centred(frames[start:], [window] * (len(frames) - start))
         for index, (mesh, flag) in enumerate(zip(points, flags, strict=True), start):
             if flag >= MIN_FACE_FLAG:
-                faces[index] = _face(mesh, flag)
+                faces[index] = face_of_mesh(mesh, flag)
             else:
-                faces[index] = max(self._verify(frames[index], self.detect(frames[index])), key=_area, default=None)
+                faces[index] = max(self.verify(frames[index], self.detect(frames[index])), key=_area, default=None)
         return faces
 
 
-def _face(mesh: np.ndarray, flag: float) -> Face:
+def face_of_mesh(mesh: np.ndarray, flag: float) -> Face:
     """Make a face of its mesh (468, 3)."""
     points = np.ascontiguousarray(mesh[:, :2], np.float32)
     low, high = points.min(0), points.max(0)
