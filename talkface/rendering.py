@@ -1,4 +1,4 @@
-"""Renders a video in which the face of a photo says what is in a recording (paper 3.1, 3.3).
+"""Renders a video in which the face of a photo, or of another video, says what is in a recording (paper 3.1, 3.3).
 
 photo      -> detected face -> aligned 256x256 face and its transform -> identity features, encoded once
 recording  -> speech recogniser's features at each video frame (or 20x13 windows of MFCC) -> lip points
@@ -7,15 +7,16 @@ frames     -> (identity, lip points, previous frame and mask) -> next frame -> p
 Frame k is shown at exactly k / fps seconds. The generator is trained at 25 frames per second. At another rate each
 frame still gets the audio around its own time, and the previous frame is the one 1 / fps before.
 
-One frame is in memory at a time, so memory does not grow with the length of the recording.
+One frame is in memory at a time, so memory does not grow with the length of the recording. Videos are dubbed by
+`talkface.dubbing`, which keeps the points of a face for every frame.
 """
 
 from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import metadata
@@ -27,33 +28,28 @@ import numpy as np
 import torch
 
 from talkface._version import __version__
-from talkface.config import SIZE, SOUND_RATE
-from talkface.device import one_thread, pick_device
+from talkface.config import SIZE
+from talkface.device import pick_device
+from talkface.dubbing.prepare import VideoScene, prepare_video
 from talkface.errors import TalkfaceError
 from talkface.face.align import warp
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, sha256, write_json
 from talkface.media.audio import Speech, load_speech
-from talkface.media.decode import stream_audio
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.image import load_photo
+from talkface.media.kind import is_video
 from talkface.media.timing import frame_count
 from talkface.media.video import VideoWriter
-from talkface.media.windows import iterate_windows
-from talkface.model.checkpoint import AnyGenerator, load_generator, weights_hash
-from talkface.model.generator import Generator
-from talkface.model.hearing import stream_features, stream_vectors
+from talkface.model.checkpoint import AnyGenerator
 from talkface.model.inference import AlignedFace, OutputFrame
-from talkface.model.paper import PaperGenerator
-from talkface.model.recogniser import load_speech_encoder
-from talkface.model.talking import animate, takes_mfcc
-from talkface.render_options import RenderOptions
+from talkface.model.talking import animate
+from talkface.render_options import PHOTO_SIZE, RenderOptions
+from talkface.render_steps import OnNote, OnStep, in_one_thread, open_generator, speech_features, timed
 
-OnStep = Callable[[int, int], None]
-OnNote = Callable[[str], None]
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
-MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track")
+MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track", "loop", "keep_sound")
 
 
 @dataclass
@@ -66,11 +62,14 @@ class Report:
     width: int
     height: int
     seconds: dict[str, float]
-    """Time per stage: photo, speech, weights, frames (network and paste-back), encoding; and total."""
+    """Time per stage: photo or video (the first pass), speech, weights, frames (network and paste-back), encoding; and
+    total."""
     notes: list[str] = field(default_factory=list)
     """What the user should know, for example which of several faces was used."""
     manifest: dict[str, Any] = field(default_factory=dict)
     """The content of the --json file; empty without one, because the hashes in it take time."""
+    frames_without_face: int = 0
+    """Frames that keep the picture of a dubbed video, because they have no face that can be animated."""
 
     @property
     def frames_per_second(self) -> float:
@@ -80,7 +79,7 @@ class Report:
 
 def render(
     photo: str | Path,
-    speech: str | Path,
+    speech: str | Path | None = None,
     out: str | Path | None = None,
     options: RenderOptions | None = None,
     *,
@@ -91,13 +90,14 @@ def render(
     """Write an mp4 in which the face of `photo` says what is in `speech`.
 
     Args:
-        photo: an image of any common format.
+        photo: an image of any common format, or a video, whose lips are replaced in every frame.
         speech: anything that ffmpeg can take audio from, also a pipe; "-" is standard input. Its audio is copied into
-            the video unchanged if it is AAC or MP3.
-        out: the video. Default: PHOTO_SPEECH.mp4 in the current folder; a folder means that name inside it. An existing
-            video is replaced once the new one is complete; an input is never replaced.
+            the video unchanged if it is AAC or MP3. None: the sound of the video itself.
+        out: the video. Default: PHOTO_SPEECH.mp4 in the current folder, VIDEO_dubbed.mp4 without speech; a folder means
+            that name inside it. An existing video is replaced once the new one is complete; an input is never replaced.
         options: how to render. Default: RenderOptions().
-        on_step: called with (frames done, frames in total) after every frame.
+        on_step: called with (frames done, frames in total) after every frame; of a video the frames of the first pass
+            count too.
         on_note: called with each of the report's notes as soon as it is known.
         changes: fields of `options` by name, as in render("a.jpg", "b.wav", "o.mp4", crop=True).
 
@@ -107,32 +107,35 @@ def render(
     """
     started = time.perf_counter()
     options = replace(options or RenderOptions(), **changes)
-    out = _output(Path(photo), Path(speech), out)
-    _check_outputs(out, photo, speech, options)
-    with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        scene = _prepare(photo_file, speech_file, options, on_note)
+    out = _output(Path(photo), speech if speech is None else Path(speech), out)
+    _check_outputs(out, [photo] if speech is None else [photo, speech], options)
+    with ExitStack() as files:
+        photo_file, speech_file = _open_inputs(files, photo, speech)
+        scene = _prepare_any(photo_file, speech_file, options, on_note, on_step)
+        sound, track = files.enter_context(scene.sound())
         seconds = scene.seconds
         writer = VideoWriter(
             out,
             scene.width,
             scene.height,
-            options.rate,
-            speech_file,
-            audio_track=scene.speech.track,
+            scene.rate,
+            sound,
+            audio_track=track,
             crf=options.crf,
             mark=options.mark,
         )
-        with _timed(seconds, "frames"), writer as video:
+        with timed(seconds, "frames"), writer as video:
             for done, frame in enumerate(scene.frames(), start=1):
-                with _timed(seconds, "encoding"):
+                with timed(seconds, "encoding"):
                     video.write(frame)
                 if on_step:
-                    on_step(done, scene.frame_count)
+                    on_step(scene.steps_before + done, scene.steps_before + scene.frame_count)
         seconds["frames"] -= seconds["encoding"]
         seconds["total"] = time.perf_counter() - started
         report = Report(out, scene.frame_count, scene.width, scene.height, seconds, scene.notes)
+        report.frames_without_face = scene.kept
         if options.json is not None:
-            inputs = {"photo": (photo, photo_file), "speech": (speech, speech_file)}
+            inputs = {scene.kind: (photo, photo_file), "speech": (speech or photo, speech_file or photo_file)}
             report.manifest = _manifest(report, scene, inputs)
             write_json(options.json, report.manifest)
     return report
@@ -140,7 +143,7 @@ def render(
 
 def stream(
     photo: str | Path,
-    speech: str | Path,
+    speech: str | Path | None = None,
     options: RenderOptions | None = None,
     *,
     on_note: OnNote | None = None,
@@ -152,13 +155,19 @@ def stream(
     read, and their errors raised, by the call itself; each frame is generated when it is requested.
     """
     options = replace(options or RenderOptions(), **changes)
-    with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        return _prepare(photo_file, speech_file, options, on_note).frames()
+    with ExitStack() as files:
+        return _prepare_any(*_open_inputs(files, photo, speech), options, on_note).frames()
+
+
+def _open_inputs(files: ExitStack, photo: str | Path, speech: str | Path | None) -> tuple[Path, Path | None]:
+    """Give files that can be read repeatedly until `files` is closed."""
+    photo_file = files.enter_context(repeatable(photo, "a photo or a video"))
+    return photo_file, None if speech is None else files.enter_context(repeatable(speech, "a recording"))
 
 
 @dataclass
 class _Scene:
-    """Everything that is needed to generate the frames."""
+    """Everything that is needed to generate the frames of a photo."""
 
     photo: np.ndarray  # uint8 (H, W, 3), as large as the video
     transform: np.ndarray  # float64 (2, 3), pixels of `photo` to pixels of the aligned face
@@ -171,6 +180,18 @@ class _Scene:
     options: RenderOptions
     notes: list[str]
     seconds: dict[str, float]
+
+    kind = "photo"
+    steps_before = 0  # frames of a first pass
+    kept = 0  # frames without a face
+
+    @property
+    def rate(self) -> Fraction:
+        return self.options.rate
+
+    def sound(self) -> AbstractContextManager[tuple[Path, int | None]]:
+        """The file with the sound of the video, and the number of its track."""
+        return nullcontext((self.speech.path, self.speech.track))
 
     @property
     def width(self) -> int:
@@ -186,7 +207,7 @@ class _Scene:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield the video's frames, uint8 RGB (height, width, 3)."""
-        generated = self._in_one_thread(self._generate())
+        generated = in_one_thread(self._generate(), self.device)
         if self.options.crop:
             yield from (frame.face for frame in generated)
             return
@@ -194,25 +215,28 @@ class _Scene:
         for frame in generated:
             yield paster.paste_frame(frame)
 
-    def _in_one_thread(self, frames: Iterator[OutputFrame]) -> Iterator[OutputFrame]:
-        """The same frames; on a CPU PyTorch has one thread while one is generated, but not while the caller uses it."""
-        while True:
-            with one_thread(self.device.type == "cpu"):
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
-
     def _generate(self) -> Iterator[OutputFrame]:
         """Run the generator: one output per video frame, on the aligned face."""
-        rate, count = self.options.rate, self.frame_count
-        if takes_mfcc(self.generator):
-            features = iterate_windows(self.speech.mfcc, count, rate)
-        else:
-            blocks = stream_audio(self.speech.path, SOUND_RATE, self.options.track)
-            times = (float((k + Fraction(1, 2)) / rate) for k in range(count))
-            features = stream_features(stream_vectors(load_speech_encoder(device=self.device), blocks), times)
+        rate = self.options.rate
+        features = speech_features(self.generator, self.speech, self.frame_count, rate, self.options.track, self.device)
         return animate(self.generator, self.aligned, features, self.options.expression, float(rate))
+
+
+def _prepare_any(
+    photo: Path, speech: Path | None, options: RenderOptions, on_note: OnNote | None, on_step: OnStep | None = None
+) -> _Scene | VideoScene:
+    """Read the inputs, whether the first is a photo or a video."""
+    if is_video(photo):
+        return prepare_video(photo, speech, options, on_note, on_step)
+    if speech is None:
+        raise TalkfaceError(
+            f"{photo.name} is a photo, and there is no speech for it.", "Give a recording after the photo."
+        )
+    if options.keep_sound is not None:
+        raise TalkfaceError(
+            f"--keep-sound {options.keep_sound:g}: {photo.name} is a photo, which has no sound.", "Leave it out."
+        )
+    return _prepare(photo, speech, options, on_note)
 
 
 def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote | None) -> _Scene:
@@ -226,7 +250,7 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
         if on_note:
             on_note(text)
 
-    with _timed(seconds, "photo"):
+    with timed(seconds, "photo"):
         image = load_photo(photo, on_note=note)
         face = select_face(
             image,
@@ -237,27 +261,17 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
             device=device,
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
-        fitted, transform = _fit(image, face.transform, options.max_size)
+        fitted, transform = _fit(image, face.transform, options.max_size or PHOTO_SIZE)
     for text in face.notes:
         note(text)
-    with _timed(seconds, "speech"):
+    with timed(seconds, "speech"):
         audio = load_speech(speech, options.track)
     for text in audio.notes:
         note(text)
-    with _timed(seconds, "weights"):
+    with timed(seconds, "weights"):
         torch.manual_seed(options.seed)
-        generator, weights = _load_generator(options.weights, device)
+        generator, weights = open_generator(options.weights, device)
     return _Scene(fitted, transform, aligned, face, audio, generator, weights, device, options, notes, seconds)
-
-
-def _load_generator(
-    weights: str | Path | AnyGenerator | None, device: torch.device
-) -> tuple[AnyGenerator, dict[str, str]]:
-    """Return the network in evaluation mode on `device`, and its path and hash."""
-    if isinstance(weights, Generator | PaperGenerator):
-        return weights.to(device).eval(), {"path": "a Generator in memory"}
-    generator = load_generator(weights, device)
-    return generator, {"path": str(weights or "bundled"), "sha256": weights_hash(weights)}
 
 
 def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
@@ -279,10 +293,13 @@ def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.nd
     return image, transform
 
 
-def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
+def _output(photo: Path, speech: Path | None, out: str | Path | None) -> Path:
     """Return the path of the video: PHOTO_SPEECH.mp4, unless the caller names a file."""
-    photo_name, speech_name = ("stdin" if str(path) in STDIN_NAMES else path.stem for path in (photo, speech))
-    name = f"{photo_name}_{speech_name}.mp4"
+    first, second = (
+        "stdin" if str(path) in STDIN_NAMES else path.stem
+        for path in (photo, Path("dubbed") if speech is None else speech)
+    )
+    name = f"{first}_{second}.mp4"
     if out is None:
         return Path(name)
     out = Path(out)
@@ -296,20 +313,13 @@ def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
     return out
 
 
-def _check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
+def _check_outputs(out: Path, given: list[str | Path], options: RenderOptions) -> None:
     outputs = {"--out": out} | ({} if options.json is None else {"--json": Path(options.json)})
-    inputs = [path for path in (photo, speech, options.weights) if isinstance(path, str | Path)]
+    inputs = [path for path in (*given, options.weights) if isinstance(path, str | Path)]
     check_output_files(outputs, inputs)
 
 
-@contextmanager
-def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started
-
-
-def _manifest(report: Report, scene: _Scene, inputs: dict[str, tuple[str | Path, Path]]) -> dict[str, Any]:
+def _manifest(report: Report, scene: _Scene | VideoScene, inputs: dict[str, tuple[str | Path, Path]]) -> dict[str, Any]:
     """Describe what was done, in values that JSON can hold.
 
     Args:
@@ -318,11 +328,11 @@ def _manifest(report: Report, scene: _Scene, inputs: dict[str, tuple[str | Path,
     libraries = ("torch", "numpy", "librosa", "safetensors")
     files = {kind: {"path": str(name), "sha256": sha256(file)} for kind, (name, file) in inputs.items()}
     audio = {"seconds": scene.speech.duration, "level_db": round(scene.speech.level_db, 1), "track": scene.speech.track}
-    options = {"fps": str(scene.options.rate)} | {name: getattr(scene.options, name) for name in MANIFEST_OPTIONS}
+    options = {"fps": str(scene.rate)} | {name: getattr(scene.options, name) for name in MANIFEST_OPTIONS}
     return {
         "talkface": __version__,
         "out": {"path": str(report.out), "sha256": sha256(report.out)},
-        "photo": files["photo"],
+        scene.kind: files[scene.kind],
         "speech": files["speech"] | audio,
         "weights": scene.weights,
         "face": scene.face.to_dict(),

@@ -18,7 +18,6 @@ from scipy.signal import savgol_filter
 from talkface.config import EYE_DISTANCE
 from talkface.dubbing.track import FaceTrack, mesh
 from talkface.face.align import apply, fit_transform
-from talkface.face.find import PROFILE_YAW
 from talkface.face.landmarks import lips as lip_points
 from talkface.face.landmarks import mouth_opening, nose_base
 from talkface.face.outline import OVAL
@@ -27,7 +26,8 @@ HEAD_SECONDS = 0.36  # width of the filter of the alignment
 LIP_SECONDS = 0.2  # width of the filter of the lips
 GAP_SECONDS = 0.13  # shorter gaps are filled by interpolation
 BLEND_SECONDS = 0.24  # over which lips come in after a gap and go out before one
-TURNING = 8.0  # degrees below the largest yaw over which the lips are blended out
+TURNED_YAW = 50.0  # degrees from which the face keeps its own lips
+TURNING = 10.0  # degrees below it over which the lips are blended out
 POSE_RIDGE = 4.0  # px^2 of movement under which the regression of the lips on the pose trusts the prior
 NOSE_TIP = 4
 
@@ -120,7 +120,7 @@ def shown_share(track: FaceTrack, runs: list[slice], rate: float) -> np.ndarray:
     last = len(track) - 1
     for run in runs:
         yaw = smooth(np.abs(_filled(track.yaw[run])), HEAD_SECONDS * rate)
-        share[run] = np.clip((PROFILE_YAW - yaw) / TURNING, 0, 1)
+        share[run] = np.clip((TURNED_YAW - yaw) / TURNING, 0, 1)
         ramp = np.arange(1, run.stop - run.start + 1) / (steps + 1)
         if run.start > 0 and track.shots[run.start - 1] == track.shots[run.start]:
             share[run] = np.minimum(share[run], ramp)

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from talkface.config import FPS, SIZE
 from talkface.model.audio import REACH, expressive_lips
-from talkface.model.generator import BELOW_CORNERS, HEIGHT, WIDTH, Frame, Generator, Identity
+from talkface.model.generator import BELOW_CORNERS, HEIGHT, WIDTH, Frame, Generator
 from talkface.model.lipwarp import LipWarp, warp
 from talkface.model.paper import PaperGenerator
 
@@ -145,35 +145,20 @@ class FaceRenderer:
     """
 
     def __init__(self, generator: Generator, face: AlignedFace) -> None:
-        self.generator = generator
+        self.generator, self.face = generator, face
         self.device = generator.position.device
-        self.lip_warp = LipWarp(*REGION[2:]).to(self.device)
         self.corner = crop_corner(face.lips)
-        self.identity = self._encoded(face)
-        self.previous, self.mask = self.identity.image, generator.first_mask(self.identity)
-
-    @torch.inference_mode()
-    def look(self, face: AlignedFace, rate: float = 1.0) -> None:
-        """Take another picture of the same person as the photo, for the frames that follow.
-
-        What is fed back stays as it is, and so does the place of the crop: the mouth may lie a few px aside.
-
-        Args:
-            face: who speaks, in this moment of a video.
-            rate: attention rate on the lip area (paper 3.3).
-        """
-        self.identity = self._encoded(face, rate)
-
-    def _encoded(self, face: AlignedFace, rate: float = 1.0) -> Identity:
         left, top, width, height = REGION
-        self.face, self.whole = face, to_network(face.face, self.device)
+        self.whole = to_network(face.face, self.device)
         self.region = self.whole[:, :, top : top + height, left : left + width]
+        self.lip_warp = LipWarp(width, height).to(self.device)
         self.fade = self._fade()
         x, y = self.corner
         photo = self.whole[:, :, y : y + HEIGHT, x : x + WIDTH].contiguous(memory_format=torch.channels_last)
         origin = np.array(self.corner, np.float32)
         points, nose = (torch.from_numpy(p - origin).to(self.device)[None] for p in (face.lips, face.nose))
-        return self.generator.encode_identity(photo, points, nose, rate)
+        self.identity = generator.encode_identity(photo, points, nose)
+        self.previous, self.mask = photo, generator.first_mask(self.identity)
 
     @torch.inference_mode()
     def frame(self, lips: np.ndarray, share: float = 1.0) -> OutputFrame:
