@@ -12,6 +12,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
 FOUNDATION = {"_version", "config", "errors", "device", "files"}
 LIBRARIES = {"model", "metrics", "face", "media"}
 COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study"}
+STEPS = {"render_steps", "dubbing"}  # what rendering is built of
 COMMAND_LINE = {"cli", "console", "__main__"}
 
 # What each top-level package or module may import besides itself and the foundation.
@@ -22,12 +23,14 @@ BELOW = {
     "metrics": {"model", "face", "media"},
     "data": LIBRARIES,
     **{command: LIBRARIES | {"data"} for command in COMMANDS},
+    "render_steps": LIBRARIES,
+    "dubbing": LIBRARIES | {"render_options", "render_steps"},
     **{part: LIBRARIES | {"data"} | COMMANDS | COMMAND_LINE for part in COMMAND_LINE},
 }
 # ablate trains: it is the only command that is built on another one.
 BELOW["ablate"] = BELOW["ablate"] | {"train"}
 # Rendering has its options in a module of its own, which imports nothing heavy.
-BELOW["rendering"] = BELOW["rendering"] | {"render_options"}
+BELOW["rendering"] = BELOW["rendering"] | {"render_options"} | STEPS
 HEAVY = {
     "torch",
     "numpy",
@@ -106,7 +109,7 @@ def imports(path: Path, top_only: bool = False) -> set[str]:
 
 def layers_imported(path: Path) -> set[str]:
     parts = [name.split(".") for name in imports(path)]
-    known = LIBRARIES | COMMANDS | COMMAND_LINE | FOUNDATION | {"data"}
+    known = LIBRARIES | COMMANDS | STEPS | COMMAND_LINE | FOUNDATION | {"data"}
     return {name[1] for name in parts if name[0] == "talkface" and len(name) > 1 and name[1] in known}
 
 

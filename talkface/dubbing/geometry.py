@@ -37,7 +37,7 @@ class Geometry:
     """The face in the T frames of a video, in aligned coordinates."""
 
     transforms: np.ndarray
-    """float64 (T, 2, 3): px of the video to px of the aligned face. Where no face is seen, that of the nearest frame."""
+    """float64 (T, 2, 3): px of the video to px of the aligned face. Without a face, that of the nearest frame."""
     lips: np.ndarray
     """float32 (T, 40, 2) px of the aligned face."""
     nose: np.ndarray

@@ -94,7 +94,7 @@ class DubbedVideo:
         bare = int((self.geometry.share == 0).sum())
         if bare:
             notes.append(
-                f"{bare} of the {len(self)} frames of {name} have no face that can be animated; they keep their picture."
+                f"{bare} of the {len(self)} frames of {name} have no face that can be animated: they stay as they are."
             )
         return notes
 

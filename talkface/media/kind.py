@@ -26,8 +26,8 @@ LEAST_FRAMES = 1.5  # a file of one frame is a photo
 def is_video(path: str | Path) -> bool:
     """Whether a file is a video, whatever its name.
 
-    A file of an unknown kind is one if ffmpeg finds more than one picture in it. An animated GIF, WebP or AVIF counts as
-    a photo.
+    A file of an unknown kind is one if ffmpeg finds more than one picture in it. An animated GIF, WebP or AVIF
+    counts as a photo.
 
     Raises:
         TalkfaceError: the file does not exist or cannot be read.
