@@ -18,10 +18,13 @@ __all__ = ["__version__", "render", "render_live", "stream"]
 
 
 def __getattr__(name: str) -> Any:
-    """`render` and the others are loaded on first use, so that `--help` does not import PyTorch."""
-    if name not in ("render", "render_live", "stream"):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from talkface import rendering
-    from talkface.live import render as live
+    """`render` and the others are loaded on first use, so that `--help` imports nothing heavy."""
+    if name == "render":
+        from talkface.rendering import render
 
-    return getattr(rendering if name == "render" else live, name)
+        return render
+    if name in ("render_live", "stream"):
+        from talkface.live import render as live
+
+        return getattr(live, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

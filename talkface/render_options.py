@@ -22,10 +22,14 @@ MAX_CRF = 51
 MAX_EXPRESSION = 4.0
 MIN_SIZE = 64  # px, of --max-size
 LANDMARKS = ("mesh", "fan")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 BACKENDS = ("auto", "torch", "onnx")
 MAX_LOOK_AHEAD = 400  # ms
 MIN_LIVE_FPS = 10
 VIDEO_FORMATS = ("mp4", "rgb24")
+PHOTO_SIZE = 1280  # px, longer side of the video of a photo at most
+LOOPS = ("pingpong", "repeat", "hold")
+MAX_ATTENUATION = 60.0  # dB, of --keep-sound
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,9 @@ class RenderOptions:
         TalkfaceError: a value is out of its range.
     """
 
-    fps: float | str | Fraction = FPS
-    """Frames per second, a number or a fraction such as "30000/1001"; frame k is shown at exactly k / fps."""
+    fps: float | str | Fraction | None = None
+    """Frames per second, a number or a fraction such as "30000/1001"; frame k is shown at exactly k / fps. None: 25 for
+    a photo, the video's own rate for a video."""
 
     crf: int = 18
     """Quality of H.264, from 0 (lossless) to 51."""
@@ -45,11 +50,11 @@ class RenderOptions:
     crop: bool = False
     """Whether to render the aligned 256x256 face alone instead of the full photo."""
 
-    max_size: int = 1280
-    """Maximum of the video's longer side, px."""
+    max_size: int | None = None
+    """Maximum of the result's longer side, px. None: 1280 for a photo, any size for a video."""
 
     face: int | None = None
-    """Which face, counted from 1 from left to right. Default: the largest."""
+    """Which face, counted from 1 from left to right; of a video, in each of its shots. Default: the largest."""
 
     box: tuple[float, float, float, float] | None = None
     """x, y, width, height in px of the photo (upright, as viewers show it): a face that is not detected by itself."""
@@ -96,6 +101,11 @@ class RenderOptions:
 
     skip_early: bool = False
     """Whether a live video leaves out the sound that comes before the first frame can be made."""
+    loop: str = "pingpong"
+    """How a video that is shorter than the sound goes on: "pingpong", "repeat" or "hold" (its last frame)."""
+
+    keep_sound: float | None = None
+    """dB on a video's own sound, which is then mixed below the new one; None leaves it out."""
 
     def __post_init__(self) -> None:
         _ = self.rate  # checks --fps
@@ -104,7 +114,12 @@ class RenderOptions:
             raise _out_of_range(
                 "--crf", self.crf, f"a number from 0 to {MAX_CRF}", "Use 18, or more for a smaller file."
             )
-        if self.max_size < MIN_SIZE:
+        if self.loop not in LOOPS:
+            raise _out_of_range("--loop", self.loop, ", ".join(LOOPS), "Use pingpong, or leave it out.")
+        if self.keep_sound is not None and not -MAX_ATTENUATION <= self.keep_sound <= 0:
+            wanted = f"a number of dB from -{MAX_ATTENUATION:g} to 0"
+            raise _out_of_range("--keep-sound", self.keep_sound, wanted, "Use -20, or leave it out.")
+        if self.max_size is not None and self.max_size < MIN_SIZE:
             raise _out_of_range("--max-size", self.max_size, f"at least {MIN_SIZE} px", "Use 1280, or leave it out.")
         if not 0 <= self.expression <= MAX_EXPRESSION:
             wanted = f"a number from 0 to {MAX_EXPRESSION:g}"
@@ -136,9 +151,9 @@ class RenderOptions:
 
     @property
     def rate(self) -> Fraction:
-        """The exact frame rate."""
+        """The exact frame rate; 25 where none is given."""
         try:
-            rate = exact_rate(self.fps)
+            rate = exact_rate(FPS if self.fps is None else self.fps)
         except (ValueError, ZeroDivisionError):
             rate = Fraction(0)
         if not 1 <= rate <= MAX_FPS:

@@ -1,111 +1,67 @@
-"""Renders a video in which the face of a photo says what is in a recording (paper 3.1, 3.3).
+"""Renders a video in which the face of a photo or of a video says what is in a recording (paper 3.1, 3.3).
 
 photo      -> detected face -> aligned 256x256 face and its transform -> identity features, encoded once
+video      -> the face of each frame, tracked in a first pass (`talkface.dubbing`)
 recording  -> speech recogniser's features at each video frame (or 20x13 windows of MFCC) -> lip points
 frames     -> (identity, lip points, previous frame and mask) -> next frame -> paste-back -> one ffmpeg pipe with audio
 
 Frame k is shown at exactly k / fps seconds. The generator is trained at 25 frames per second. At another rate each
 frame still gets the audio around its own time, and the previous frame is the one 1 / fps before.
 
-One frame is in memory at a time, so memory does not grow with the length of the recording.
+A few frames are in memory at a time, so memory does not grow with the length of the recording.
 """
 
 from __future__ import annotations
 
 import itertools
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
-from fractions import Fraction
-from importlib import metadata
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
-from talkface._version import __version__
-from talkface.config import SIZE, SOUND_RATE, weights_dir
-from talkface.device import one_thread, seed_torch, torch_threads
 from talkface.errors import TalkfaceError
-from talkface.face.align import warp
-from talkface.face.networks import OnnxFaceNetworks
-from talkface.face.paste import Paster
-from talkface.face.select import SelectedFace, select_face
-from talkface.face.size import check_face_size
-from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, sha256, write_json
-from talkface.graphs import thread_count
-from talkface.media.audio import Speech, load_speech
-from talkface.media.decode import stream_audio
-from talkface.media.ffmpeg import ffmpeg_exe
-from talkface.media.image import load_photo
-from talkface.media.timing import frame_count
+from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, write_json
+from talkface.kept import Kept
+from talkface.media.kind import is_video
 from talkface.media.video import VideoWriter
-from talkface.media.windows import iterate_windows
-from talkface.model.backend import Backend, choose_backend, load_any_generator, load_any_speech_encoder
-from talkface.model.hearing import stream_features, stream_vectors
-from talkface.model.inference import AlignedFace, OutputFrame
-from talkface.model.onnx_engine import OnnxGenerator
-from talkface.model.talking import animate, takes_mfcc
+from talkface.photo_scene import PhotoScene, prepare_photo
 from talkface.pipeline import Beside
-from talkface.render_options import RenderOptions
+from talkface.render_options import VIDEO_SUFFIXES, RenderOptions
+from talkface.render_steps import OnNote, OnStep, timed
+from talkface.report import Report, describe
 
 if TYPE_CHECKING:
-    from talkface.model.checkpoint import AnyGenerator
-
-OnStep = Callable[[int, int], None]
-OnNote = Callable[[str], None]
-T = TypeVar("T")
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
-MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track")
-
-
-@dataclass
-class Report:
-    """What `render` did."""
-
-    out: Path
-    """The video."""
-    frames: int
-    width: int
-    height: int
-    seconds: dict[str, float]
-    """Time per stage: photo, speech, weights, frames, encoding; and total. Paste-back and the encoder run beside the
-    network: "frames" is the network's time, and "encoding" is what it waited for them."""
-    notes: list[str] = field(default_factory=list)
-    """What the user should know, for example which of several faces was used."""
-    manifest: dict[str, Any] = field(default_factory=dict)
-    """The content of the --json file; empty without one, because the hashes in it take time."""
-
-    @property
-    def frames_per_second(self) -> float:
-        """Frames generated, pasted back and encoded per second, not counting the time before the first frame."""
-        return self.frames / max(self.seconds["frames"] + self.seconds["encoding"], 1e-9)
+    from talkface.dubbing.prepare import VideoScene
 
 
 def render(
     photo: str | Path,
-    speech: str | Path,
+    speech: str | Path | None = None,
     out: str | Path | None = None,
     options: RenderOptions | None = None,
     *,
     on_step: OnStep | None = None,
     on_note: OnNote | None = None,
+    kept: Kept | None = None,
     **changes: Any,
 ) -> Report:
     """Write an mp4 in which the face of `photo` says what is in `speech`.
 
     Args:
-        photo: an image of any common format.
+        photo: an image of any common format, or a video, whose lips are replaced in every frame.
         speech: anything that ffmpeg can take audio from, also a pipe; "-" is standard input. Its audio is copied into
-            the video unchanged if it is AAC or MP3.
-        out: the video. Default: PHOTO_SPEECH.mp4 in the current folder; a folder means that name inside it. An existing
-            video is replaced once the new one is complete; an input is never replaced.
+            the video unchanged if it is AAC or MP3. None: the sound of the video itself.
+        out: the video. Default: PHOTO_SPEECH.mp4 in the current folder, VIDEO_dubbed.mp4 without speech; a folder means
+            that name inside it. An existing video is replaced once the new one is complete; an input is never replaced.
         options: how to render. Default: RenderOptions().
-        on_step: called with (frames done, frames in total) after every frame.
+        on_step: called with (frames done, frames in total) after every frame; of a video the frames of the first pass
+            count too.
         on_note: called with each of the report's notes as soon as it is known.
+        kept: networks and faces that earlier calls with the same object have loaded and detected are used again.
         changes: fields of `options` by name, as in render("a.jpg", "b.wav", "o.mp4", crop=True).
 
     Raises:
@@ -114,54 +70,36 @@ def render(
     """
     started = time.perf_counter()
     options = replace(options or RenderOptions(), **changes)
-    out = output_path(Path(photo), Path(speech), out)
-    check_outputs(out, photo, speech, options)
-    with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        scene = prepare(photo_file, speech_file, options, on_note)
-        seconds = scene.seconds
+    out = output_path(Path(photo), speech if speech is None else Path(speech), out)
+    check_outputs(out, [photo] if speech is None else [photo, speech], options)
+    with ExitStack() as files:
+        photo_file, speech_file = _open_inputs(files, photo, speech)
+        scene = _prepare(photo_file, speech_file, options, on_note, on_step, kept)
+        sound, track = files.enter_context(scene.sound())
         writer = VideoWriter(
             out,
             scene.width,
             scene.height,
-            options.rate,
-            speech_file,
-            audio_track=scene.speech.track,
+            scene.rate,
+            sound,
+            audio_track=track,
             crf=options.crf,
             mark=options.mark,
         )
-        seconds["encoding"] = 0.0
-        paste, numbers = scene.paster(), itertools.count(1)
-
-        def advance(finished: int) -> None:
-            for _ in range(finished):
-                number = next(numbers)
-                if on_step:
-                    on_step(number, scene.frame_count)
-
-        def write(frame: OutputFrame) -> None:
-            video.write(paste(frame))
-
-        with timed(seconds, "frames"), Beside(write) as beside, writer as video:
-            for frame in scene.generated():
-                with timed(seconds, "encoding"):
-                    finished = beside.put(frame)
-                advance(finished)
-            with timed(seconds, "encoding"):
-                finished = beside.finish()
-            advance(finished)
-        seconds["frames"] -= seconds["encoding"]
-        seconds["total"] = time.perf_counter() - started
-        report = Report(out, scene.frame_count, scene.width, scene.height, seconds, scene.notes)
+        _write_frames(scene, writer, on_step)
+        scene.seconds["total"] = time.perf_counter() - started
+        report = Report(out, scene.frame_count, scene.width, scene.height, scene.seconds, scene.notes)
+        report.frames_without_face = scene.frames_without_face
         if options.json is not None:
-            inputs = {"photo": (photo, photo_file), "speech": (speech, speech_file)}
-            report.manifest = manifest_of(report, scene, inputs)
+            inputs = {scene.kind: (photo, photo_file), "speech": (speech or photo, speech_file or photo_file)}
+            report.manifest = describe(report, scene, inputs)
             write_json(options.json, report.manifest)
     return report
 
 
 def stream(
     photo: str | Path,
-    speech: str | Path,
+    speech: str | Path | None = None,
     options: RenderOptions | None = None,
     *,
     on_note: OnNote | None = None,
@@ -173,156 +111,79 @@ def stream(
     read, and their errors raised, by the call itself; each frame is generated when it is requested.
     """
     options = replace(options or RenderOptions(), **changes)
-    with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        return prepare(photo_file, speech_file, options, on_note).frames()
+    with ExitStack() as files:
+        scene = _prepare(*_open_inputs(files, photo, speech), options, on_note)
+    return _finished(scene)
 
 
-@dataclass
-class Scene:
-    """Everything that is needed to generate the frames."""
-
-    photo: np.ndarray  # uint8 (H, W, 3), as large as the video
-    transform: np.ndarray  # float64 (2, 3), pixels of `photo` to pixels of the aligned face
-    aligned: AlignedFace
-    face: SelectedFace
-    speech: Speech
-    backend: Backend
-    generator: AnyGenerator | OnnxGenerator
-    options: RenderOptions
-    notes: list[str]
-    seconds: dict[str, float]
-
-    @property
-    def width(self) -> int:
-        return SIZE if self.options.crop else self.photo.shape[1]
-
-    @property
-    def height(self) -> int:
-        return SIZE if self.options.crop else self.photo.shape[0]
-
-    @property
-    def frame_count(self) -> int:
-        return frame_count(self.speech.duration, self.options.rate)
-
-    def frames(self) -> Iterator[np.ndarray]:
-        """Yield the video's frames, uint8 RGB (height, width, 3)."""
-        paste = self.paster()
-        for frame in self.generated():
-            yield paste(frame)
-
-    def paster(self) -> Callable[[OutputFrame], np.ndarray]:
-        """The function that makes the video's frame from the generator's."""
-        return _aligned_face if self.options.crop else Paster(self.photo, self.transform).paste_frame
-
-    def generated(self) -> Iterator[OutputFrame]:
-        """The generator's frames."""
-        return self.in_one_thread(self._generate())
-
-    @property
-    def limits_threads(self) -> bool:
-        """Whether PyTorch runs on a CPU: the networks are too small to gain from more than one of its threads."""
-        return self.backend.name == "torch" and self.backend.device == "cpu"
-
-    def in_one_thread(self, frames: Iterator[T]) -> Iterator[T]:
-        """The same frames; on a CPU PyTorch has one thread while one is made, but not while the caller uses it."""
-        while True:
-            with one_thread() if self.limits_threads else nullcontext():
-                frame = next(frames, None)
-            if frame is None:
-                return
-            yield frame
-
-    def _generate(self) -> Iterator[OutputFrame]:
-        """Run the generator: one output per video frame, on the aligned face."""
-        rate, count = self.options.rate, self.frame_count
-        if takes_mfcc(self.generator):
-            features = iterate_windows(self.speech.mfcc, count, rate)
-        else:
-            blocks = stream_audio(self.speech.path, SOUND_RATE, self.speech.track, self.speech.downmix)
-            times = (float((k + Fraction(1, 2)) / rate) for k in range(count))
-            features = stream_features(stream_vectors(load_any_speech_encoder(self.backend), blocks), times)
-        expression, picture = self.options.expression, self.options.crop
-        return animate(self.generator, self.aligned, features, expression, float(rate), picture)
+def _finished(scene: PhotoScene | VideoScene) -> Iterator[np.ndarray]:
+    finish: Callable[[Any], np.ndarray] = scene.finisher()
+    for frame in scene.generated():
+        yield finish(frame)
 
 
-def _aligned_face(frame: OutputFrame) -> np.ndarray:
-    return frame.face
+def _open_inputs(files: ExitStack, photo: str | Path, speech: str | Path | None) -> tuple[Path, Path | None]:
+    """Give files that can be read repeatedly until `files` is closed."""
+    photo_file = files.enter_context(repeatable(photo, "a photo or a video"))
+    return photo_file, None if speech is None else files.enter_context(repeatable(speech, "a recording"))
 
 
-def prepare(photo: Path, speech: Path | Speech, options: RenderOptions, on_note: OnNote | None) -> Scene:
-    """Read the inputs, those that are checked fastest first, and detect the face."""
-    seconds: dict[str, float] = {}
-    notes: list[str] = []
+def _prepare(
+    photo: Path,
+    speech: Path | None,
+    options: RenderOptions,
+    on_note: OnNote | None,
+    on_step: OnStep | None = None,
+    kept: Kept | None = None,
+) -> PhotoScene | VideoScene:
+    """Read the inputs, whether the first is a photo or a video."""
+    if is_video(photo):
+        from talkface.dubbing.prepare import prepare_video  # here, because it imports PyTorch
 
-    def note(text: str) -> None:
-        notes.append(text)
-        if on_note:
-            on_note(text)
-
-    backend = choose_backend(options.backend, options.device, options.weights)
-    if backend.note:
-        note(backend.note)
-    with timed(seconds, "photo"):
-        image = load_photo(photo, on_note=note)
-        face = select_face(
-            image,
-            str(photo),
-            number=options.face,
-            box=options.box,
-            landmarks=options.landmarks,
-            device=backend.device,
-            networks=OnnxFaceNetworks() if backend.name == "onnx" else None,
+        return prepare_video(photo, speech, options, on_note, on_step, kept)
+    if speech is None:
+        raise TalkfaceError(
+            f"{photo.name} is a photo, and there is no speech for it.", "Give a recording after the photo."
         )
-        aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
-        fitted, transform = _fit(image, face.transform, options.max_size)
-        seen = None if options.crop else transform
-        small = check_face_size(face.transform, seen, (image.shape[1], image.shape[0]), photo.name)
-    for text in (*face.notes, *small):
-        note(text)
-    with timed(seconds, "speech"):
-        audio = speech if isinstance(speech, Speech) else load_speech(speech, options.track)
-    for text in audio.notes:
-        note(text)
-    with timed(seconds, "weights"):
-        if backend.name == "torch":
-            seed_torch(options.seed)
-        generator = load_any_generator(backend, options.weights)
-    return Scene(fitted, transform, aligned, face, audio, backend, generator, options, notes, seconds)
+    if options.keep_sound is not None:
+        raise TalkfaceError(
+            f"--keep-sound {options.keep_sound:g}: {photo.name} is a photo, which has no sound.", "Leave it out."
+        )
+    return prepare_photo(photo, speech, options, on_note, kept)
 
 
-def _describe(weights: str | Path | AnyGenerator | OnnxGenerator | None) -> dict[str, str]:
-    """Path and SHA-256 of the generator's weights."""
-    if isinstance(weights, OnnxGenerator):
-        weights = weights.weights
-    if weights is not None and not isinstance(weights, str | Path):
-        return {"path": "a Generator in memory"}
-    file = Path(weights) if weights else weights_dir() / "generator.safetensors"
-    return {"path": str(weights or "bundled"), "sha256": sha256(file)}
+def _write_frames(scene: PhotoScene | VideoScene, writer: VideoWriter, on_step: OnStep | None) -> None:
+    """Generate the frames; finish and encode them beside the network."""
+    seconds, finish, numbers = scene.seconds, scene.finisher(), itertools.count(1)
+    total = scene.steps_before + scene.frame_count
+    seconds["encoding"] = 0.0
+
+    def advance(count: int) -> None:
+        for number in itertools.islice(numbers, count):
+            if on_step:
+                on_step(scene.steps_before + number, total)
+
+    def write(frame: Any) -> None:
+        video.write(finish(frame))
+
+    with timed(seconds, "frames"), Beside(write) as beside, writer as video:
+        for frame in scene.generated():
+            with timed(seconds, "encoding"):
+                done = beside.put(frame)
+            advance(done)
+        with timed(seconds, "encoding"):
+            done = beside.finish()
+        advance(done)
+    seconds["frames"] -= seconds["encoding"]
 
 
-def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the photo at the size of the video (longer side at most `max_size`, even sides) and its alignment.
-
-    A photo that is small enough keeps its pixels; an odd side loses its last row or column.
-    """
-    height, width = image.shape[:2]
-    scale = min(1.0, max_size / max(height, width))
-    if scale < 1:
-        width, height = max(2, round(width * scale)), max(2, round(height * scale))
-        step_x, step_y = image.shape[1] / width, image.shape[0] / height
-        # Pixel centres have whole coordinates, so the edge of the first pixel is at -0.5.
-        enlarge = np.array([[step_x, 0, (step_x - 1) / 2], [0, step_y, (step_y - 1) / 2], [0, 0, 1]])
-        transform = transform @ enlarge
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    if height % 2 or width % 2:
-        image = np.ascontiguousarray(image[: height - height % 2, : width - width % 2])
-    return image, transform
-
-
-def output_path(photo: Path, speech: Path, out: str | Path | None, video_format: str = "mp4") -> Path:
+def output_path(photo: Path, speech: Path | None, out: str | Path | None, video_format: str = "mp4") -> Path:
     """Return the path of the video: PHOTO_SPEECH.mp4, unless the caller names a file."""
-    photo_name, speech_name = ("stdin" if str(path) in STDIN_NAMES else path.stem for path in (photo, speech))
-    name = f"{photo_name}_{speech_name}.{video_format}"
+    first, second = (
+        "stdin" if str(path) in STDIN_NAMES else path.stem
+        for path in (photo, Path("dubbed") if speech is None else speech)
+    )
+    name = f"{first}_{second}.{video_format}"
     if out is None:
         return Path(name)
     out = Path(out)
@@ -336,58 +197,18 @@ def output_path(photo: Path, speech: Path, out: str | Path | None, video_format:
     return out
 
 
-def check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
-    """Tell what cannot be read together or written, before any work."""
-    if {str(photo), str(speech)} <= set(STDIN_NAMES):
+def check_outputs(out: Path, given: Sequence[str | Path], options: RenderOptions) -> None:
+    """Tell what cannot be read together or written, before any work.
+
+    Args:
+        out: the video.
+        given: photo or video, and the recording.
+        options: of the render.
+    """
+    if sum(str(path) in STDIN_NAMES for path in given) > 1:
         raise TalkfaceError(
             "Photo and recording are both read from standard input.", "Give the name of a file for one of them."
         )
     outputs = {"--out": out} | ({} if options.json is None else {"--json": Path(options.json)})
-    inputs = [path for path in (photo, speech, options.weights) if isinstance(path, str | Path)]
+    inputs = [path for path in (*given, options.weights) if isinstance(path, str | Path)]
     check_output_files(outputs, inputs)
-
-
-@contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started
-
-
-def manifest_of(report: Report, scene: Scene, inputs: Mapping[str, tuple[str | Path, Path | None]]) -> dict[str, Any]:
-    """Describe what was done, in values that JSON can hold.
-
-    Args:
-        inputs: for each input its name, as it was given, and the file that was read; None for a live sound.
-    """
-    libraries = ("torch", "onnxruntime", "numpy", "safetensors")
-    threads = thread_count() if scene.backend.name == "onnx" else torch_threads()
-    files = {kind: _described(name, file) for kind, (name, file) in inputs.items()}
-    audio = {"seconds": scene.speech.duration, "level_db": round(scene.speech.level_db, 1), "track": scene.speech.track}
-    options = {"fps": str(scene.options.rate)} | {name: getattr(scene.options, name) for name in MANIFEST_OPTIONS}
-    return {
-        "talkface": __version__,
-        "out": _described(report.out, report.out if report.out.is_file() else None),
-        "photo": files["photo"],
-        "speech": files["speech"] | audio,
-        "weights": _describe(scene.options.weights),
-        "face": scene.face.to_dict(),
-        "options": options,
-        "backend": scene.backend.name,
-        "device": scene.backend.device,
-        "threads": threads,
-        "frames": report.frames,
-        "width": report.width,
-        "height": report.height,
-        "seconds": {stage: round(value, 3) for stage, value in report.seconds.items()},
-        "frames_per_second": round(report.frames_per_second, 2),
-        "notes": report.notes,
-        "versions": {"python": platform.python_version(), "opencv": cv2.__version__}
-        | {name: metadata.version(name) for name in libraries},
-        "ffmpeg": ffmpeg_exe(),
-        "platform": platform.platform(),
-    }
-
-
-def _described(name: str | Path, file: Path | None) -> dict[str, str]:
-    return {"path": str(name)} | ({} if file is None else {"sha256": sha256(file)})

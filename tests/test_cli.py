@@ -37,7 +37,13 @@ def rendering(monkeypatch):
         if calls.error:
             raise calls.error
         return types.SimpleNamespace(
-            out="out.mp4", frames=3, width=2, height=2, frames_per_second=1.0, seconds={"total": 1.0}
+            out="out.mp4",
+            frames=3,
+            width=2,
+            height=2,
+            frames_without_face=0,
+            frames_per_second=1.0,
+            seconds={"total": 1.0},
         )
 
     monkeypatch.setitem(sys.modules, "talkface.rendering", types.SimpleNamespace(render=render))
@@ -167,13 +173,13 @@ def test_options_reach_the_function_under_their_own_names(run, rendering):
         *["render", "a", "b", "-o", "c.mp4", "--fps", "30000/1001", "--crf", "20", "--crop", "--max-size", "640"],
         *["--face", "2", "--landmarks", "fan", "--weights", "w", "--device", "cpu", "--no-mark", "--json", "j"],
         *["--track", "3", "--backend", "torch", "--look-ahead", "300"],
-        *["--expression", "2", "--seed", "7", "--quiet"],
+        *["--expression", "2", "--seed", "7", "--loop", "hold", "--keep-sound", "-20", "--quiet"],
     )
     assert result.exit_code == 0, result.stderr
     assert {name: str(value) for name, value in asdict(rendering.options).items()} == {
         **{"fps": "30000/1001", "crf": "20", "crop": "True", "max_size": "640", "face": "2", "box": "None"},
         **{"landmarks": "fan", "weights": "w", "device": "cpu", "mark": "False", "json": "j", "seed": "7"},
-        **{"expression": "2.0", "track": "3", "backend": "torch"},
+        **{"expression": "2.0", "track": "3", "backend": "torch", "loop": "hold", "keep_sound": "-20.0"},
         **{"sound_format": "None", "look_ahead": "300", "video_format": "mp4", "skip_early": "False"},
     }
 

@@ -23,7 +23,9 @@ FOUNDATION = {
     "signals",
 }
 LIBRARIES = {"model", "metrics", "face", "media"}
-COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "pipeline", "live", "study"}
+COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "live", "study"}
+# What rendering and live video are built of, each above those before it:
+STEPS = ("kept", "pipeline", "render_options", "render_steps", "photo_scene", "dubbing", "report")
 COMMAND_LINE = {"cli", "console", "__main__"}
 
 # What each top-level package or module may import besides itself and the foundation.
@@ -38,10 +40,12 @@ BELOW = {
 }
 # ablate trains: it is the only command that is built on another one.
 BELOW["ablate"] = BELOW["ablate"] | {"train"}
-# Rendering has its options in a module of its own, which imports nothing heavy. Live video prepares its faces as
+# The options of rendering are in a module of their own, which imports nothing heavy. Live video prepares its faces as
 # rendering does.
-BELOW["rendering"] = BELOW["rendering"] | {"render_options", "pipeline"}
-BELOW["live"] = BELOW["live"] | {"render_options", "rendering"}
+for number, step in enumerate(STEPS):
+    BELOW[step] = LIBRARIES | set(STEPS[:number])
+BELOW["rendering"] = BELOW["rendering"] | set(STEPS)
+BELOW["live"] = BELOW["live"] | set(STEPS) | {"rendering"}
 HEAVY = {
     "torch",
     "numpy",
@@ -122,7 +126,7 @@ def imports(path: Path, top_only: bool = False) -> set[str]:
 
 def layers_imported(path: Path) -> set[str]:
     parts = [name.split(".") for name in imports(path)]
-    known = LIBRARIES | COMMANDS | COMMAND_LINE | FOUNDATION | {"data"}
+    known = LIBRARIES | COMMANDS | set(STEPS) | COMMAND_LINE | FOUNDATION | {"data"}
     return {name[1] for name in parts if name[0] == "talkface" and len(name) > 1 and name[1] in known}
 
 

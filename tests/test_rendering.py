@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageDraw
 from typer.testing import CliRunner
 
-from talkface import render, rendering, stream
+from talkface import render, stream
 from talkface.cli import app
 from talkface.errors import TalkfaceError
 from talkface.face.align import fit_transform, warp
@@ -260,7 +260,7 @@ def test_the_manifest_describes_what_was_done(folder, speech, weights):
 
 
 def test_without_json_there_is_no_manifest_and_no_file_is_hashed(speech, weights, monkeypatch):
-    monkeypatch.setattr(rendering, "sha256", lambda path: pytest.fail(f"{path} was hashed"))
+    monkeypatch.setattr("talkface.report.sha256", lambda path: pytest.fail(f"{path} was hashed"))
     assert render(ASTRONAUT, speech, "out.mp4", weights=weights, crop=True).manifest == {}
 
 

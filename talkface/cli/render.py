@@ -18,18 +18,25 @@ LIVE = "Live sound"
 def render(
     context: typer.Context,
     photo: Annotated[
-        Path, typer.Argument(metavar="PHOTO", help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...")
+        Path,
+        typer.Argument(
+            metavar="PHOTO", help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...; or a video to dub."
+        ),
     ],
     speech: Annotated[
-        Path,
-        typer.Argument(metavar="SPEECH", help="A recording, or a video with sound; - is standard input."),
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="SPEECH",
+            help="A recording, or a video with sound; - is standard input. Default: the sound of the video to dub.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The video. Default: PHOTO_SPEECH.mp4 in the current folder.")
     ] = None,
-    fps: Annotated[str, typer.Option(help="Frames per second, such as 25, 29.97 or 30000/1001.")] = str(
-        RenderOptions.fps
-    ),
+    fps: Annotated[
+        str | None,
+        typer.Option(help="Frames per second, such as 25, 29.97 or 30000/1001. Default: 25, or the video's own."),
+    ] = None,
     crf: Annotated[
         int, typer.Option(help="Quality of the video, from 0 (lossless) to 51 (worst).")
     ] = RenderOptions.crf,
@@ -37,10 +44,12 @@ def render(
         bool, typer.Option("--crop", help="Render the aligned 256x256 face alone instead of the full photo.")
     ] = RenderOptions.crop,
     max_size: Annotated[
-        int, typer.Option(help="Maximum of the video's longer side in pixels.")
+        int | None,
+        typer.Option(help="Maximum of the longer side in pixels. Default: 1280, or none if a video is dubbed."),
     ] = RenderOptions.max_size,
     face: Annotated[
-        int | None, typer.Option(help="Which face, counted from 1 from left to right. Default: the largest.")
+        int | None,
+        typer.Option(help="Which face, counted from 1 from left to right in each shot. Default: the largest."),
     ] = RenderOptions.face,
     box: Annotated[
         Any, typer.Option(parser=parse_box, metavar="X,Y,W,H", help="Where the face is, in pixels, if it is not found.")
@@ -95,9 +104,23 @@ def render(
             rich_help_panel=LIVE,
         ),
     ] = RenderOptions.skip_early,
+    loop: Annotated[
+        Literal["pingpong", "repeat", "hold"],
+        typer.Option(
+            help="How a video to dub goes on if the sound is longer: forwards and backwards, again, or still."
+        ),
+    ] = "pingpong",
+    keep_sound: Annotated[
+        float | None,
+        typer.Option(
+            metavar="DB", help="Keep the sound of a video to dub below the new one, changed by DB, as in -20."
+        ),
+    ] = RenderOptions.keep_sound,
     quiet: QUIET = False,
 ) -> None:
     """Write an mp4 in which the face of PHOTO says what is in SPEECH.
+
+    PHOTO may be a video: its lips are replaced, and all else stays as it is, also its size and frame rate.
 
     An existing video of that name is replaced when the new one is complete. Names that begin with a dash go after --.
 
@@ -128,9 +151,11 @@ def render(
         look_ahead=look_ahead,
         video_format=video_format,
         skip_early=skip_early,
+        loop=loop,
+        keep_sound=keep_sound,
     )
     if sound_format is not None:
-        _render_live(photo, speech, out, options, quiet)
+        _render_live(photo, speech or Path("-"), out, options, quiet)
         return
     with console.progress("Rendering", quiet=quiet) as on_step:
         report = render_video(
@@ -138,7 +163,8 @@ def render(
         )
     size = f"{report.width}x{report.height}"
     speed = f"{report.frames_per_second:.1f} frames/s, {report.seconds['total']:.1f} s in total"
-    console.say(f"{report.out}: {report.frames} frames, {size}, {speed}", quiet=quiet)
+    kept = f", {report.frames_without_face} without a face" if report.frames_without_face else ""
+    console.say(f"{report.out}: {report.frames} frames{kept}, {size}, {speed}", quiet=quiet)
 
 
 def _render_live(photo: Path, speech: Path, out: Path | None, options: RenderOptions, quiet: bool) -> None:

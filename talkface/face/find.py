@@ -108,7 +108,7 @@ class FaceFinder:
         found only there counts only if it is certain; of the others, those that are not certain count if no face is.
         """
         for windows in filter(None, _search_windows(*image.shape[:2])):
-            faces = self._sorted_out(image, self._verify(image, self.detect(image, windows)))
+            faces = self._sorted_out(image, self.verify(image, self.detect(image, windows)))
             if faces:
                 return [replace(face, faces_seen=len(faces)) for face in faces]
         return []
@@ -117,11 +117,11 @@ class FaceFinder:
         """Find the face in `box` (x, y, width, height in px), which the user has given; None if there is none."""
         x, y, width, height = box
         windows = [np.array((x + width / 2, y + height / 2, 2 * max(width, height), turn)) for turn in QUARTER_TURNS]
-        inside = [face for face in self._verify(image, self.detect(image, windows)) if _is_in_box(face, box)]
+        inside = [face for face in self.verify(image, self.detect(image, windows)) if _is_in_box(face, box)]
         if inside:
             return max(inside, key=_area)
-        points, flags = self._mesh_centred([image], [window_from_box(np.array(box, float))])
-        return _face(points[0], flags[0]) if flags[0] >= MIN_FACE_FLAG else None
+        points, flags = self.mesh_centred([image], [window_from_box(np.array(box, float))])
+        return face_of_mesh(points[0], flags[0]) if flags[0] >= MIN_FACE_FLAG else None
 
     def track(self, frames: Iterable[np.ndarray], batch: int = 16) -> Iterator[Face | None]:
         """Track one face through a video; yields one face, or None, per frame.
@@ -136,7 +136,7 @@ class FaceFinder:
             faces = self._track_batch(chunk, window)
             for index, face in enumerate(faces):
                 if (first + index) % COUNT_INTERVAL == 0:
-                    count = _count_possible_subjects(self._verify(chunk[index], self.detect(chunk[index])))
+                    count = _count_possible_subjects(self.verify(chunk[index], self.detect(chunk[index])))
                 yield face and replace(face, faces_seen=max(count, 1))
             window = window_from_points(faces[-1].points) if faces[-1] else None
             first += len(chunk)
@@ -159,7 +159,7 @@ class FaceFinder:
             mesh, flags[part] = self.mesh(frames[part], [ALIGNED_WINDOW] * len(frames[part]))
             points[part] = mesh[:, :, :2]
         for index in np.flatnonzero(flags < MIN_FACE_FLAG):
-            faces = self._verify(frames[index], self.detect(frames[index]))
+            faces = self.verify(frames[index], self.detect(frames[index]))
             if faces:
                 largest = max(faces, key=_area)
                 points[index], flags[index] = largest.points, largest.score
@@ -203,15 +203,15 @@ class FaceFinder:
             mesh[:, 2] *= window[2] / MESH_SIZE
         return points, flags
 
-    def _verify(self, image: np.ndarray, detections: list[Detection]) -> list[Face]:
+    def verify(self, image: np.ndarray, detections: list[Detection]) -> list[Face]:
         """Return the detections that the mesh confirms as faces, from left to right."""
         if not detections:
             return []
         windows = [window_from_detection(detection) for detection in detections]
-        points, flags = self._mesh_centred([image] * len(detections), windows)
+        points, flags = self.mesh_centred([image] * len(detections), windows)
         faces: list[Face] = []
         for mesh, flag in zip(points, flags, strict=True):
-            face = _face(mesh, flag)
+            face = face_of_mesh(mesh, flag)
             if flag >= MIN_FACE_FLAG and not any(iou(face.box, other.box) > SAME_FACE_IOU for other in faces):
                 faces.append(face)
         faces = [replace(face, faces_seen=len(faces)) for face in faces]
@@ -234,7 +234,7 @@ class FaceFinder:
         detections = self.detect(image, [window])
         return any(one.score >= CERTAIN_SCORE and iou(face.box, one.box) > SAME_FACE_IOU for one in detections)
 
-    def _mesh_centred(self, images: list[np.ndarray], windows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    def mesh_centred(self, images: list[np.ndarray], windows: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Compute the mesh, again in a corrected window where the face is not in the middle of its window."""
         windows = list(windows)
         points, flags = self.mesh(images, windows)
@@ -255,23 +255,23 @@ class FaceFinder:
         faces: list[Face | None] = [None] * len(frames)
         start = 0
         while window is None and start < len(frames):
-            found = self._verify(frames[start], self.detect(frames[start]))
+            found = self.verify(frames[start], self.detect(frames[start]))
             if found:
                 window = window_from_points(max(found, key=_area).points)
             else:
                 start += 1
         if window is None:
             return faces
-        points, flags = self._mesh_centred(frames[start:], [window] * (len(frames) - start))
+        points, flags = self.mesh_centred(frames[start:], [window] * (len(frames) - start))
         for index, (mesh, flag) in enumerate(zip(points, flags, strict=True), start):
             if flag >= MIN_FACE_FLAG:
-                faces[index] = _face(mesh, flag)
+                faces[index] = face_of_mesh(mesh, flag)
             else:
-                faces[index] = max(self._verify(frames[index], self.detect(frames[index])), key=_area, default=None)
+                faces[index] = max(self.verify(frames[index], self.detect(frames[index])), key=_area, default=None)
         return faces
 
 
-def _face(mesh: np.ndarray, flag: float) -> Face:
+def face_of_mesh(mesh: np.ndarray, flag: float) -> Face:
     """Make a face of its mesh (468, 3)."""
     points = np.ascontiguousarray(mesh[:, :2], np.float32)
     low, high = points.min(0), points.max(0)

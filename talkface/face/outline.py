@@ -26,7 +26,15 @@ def reach_map(points: np.ndarray) -> np.ndarray:
     Returns:
         float32 (256, 256) in [0, 1].
     """
-    outline = points[list(OVAL)] if len(points) > 68 else np.concatenate([points[JAW_68], points[BROWS_68][::-1]])
+    return reach_inside(points[list(OVAL)] if len(points) > 68 else _outline_of_68(points))
+
+
+def _outline_of_68(points: np.ndarray) -> np.ndarray:
+    return np.concatenate([points[JAW_68], points[BROWS_68][::-1]])
+
+
+def reach_inside(outline: np.ndarray) -> np.ndarray:
+    """As `reach_map`, for an outline of N points in their order, (N, 2) px of the aligned face."""
     inside = np.zeros((SIZE, SIZE), np.uint8)
     cv2.fillPoly(inside, [np.round(outline * 16).astype(np.int32)], 1, shift=4)
     distance = cv2.distanceTransform(inside, cv2.DIST_L2, 5) - 1

@@ -107,10 +107,19 @@ class Paster:
         cv2.add(region.grid, region.source, dst=region.source)
         carried = self._sample(region)
         target[:] = carried[:, :, :3]
+        self.paint(result, frame)
+        return result
+
+    def paint(self, picture: np.ndarray, frame: PastedFrame) -> None:
+        """Paint what a frame has between the lips into a picture, in place, with copies of the photo.
+
+        Args:
+            picture: uint8 RGB (H, W, 3), as large as the photo.
+            frame: of `talkface.model.inference`.
+        """
         crop = self._region((*frame.corner, frame.mask.shape[1], frame.mask.shape[0]))
         if crop.grid.size and frame.mask.any():
-            self._paint(result[crop.rows, crop.columns], crop, frame)
-        return result
+            self._paint(picture[crop.rows, crop.columns], crop, frame)
 
     def _paint(self, target: np.ndarray, crop: _Region, frame: PastedFrame) -> None:
         """Replace the painted area of the carried photo, in place."""

@@ -23,8 +23,10 @@ from talkface.live.source import SteadySource, array_blocks, stamped
 from talkface.live.write import LiveFace, LiveReport, write_live
 from talkface.media.audio import Speech
 from talkface.media.pcm import SoundFormat
+from talkface.photo_scene import PhotoScene, prepare_photo
 from talkface.render_options import RenderOptions
-from talkface.rendering import OnNote, Scene, prepare, timed
+from talkface.render_steps import OnNote, in_one_thread, limits_threads, timed
+from talkface.report import Report, describe
 
 
 def render_live(
@@ -64,7 +66,7 @@ def render_live(
         scene = _prepared(photo_file, name, source.sound, options, on_note)
         if options.skip_early:
             source.skip_held()
-        with timed(scene.seconds, "frames"), one_thread() if scene.limits_threads else nullcontext():
+        with timed(scene.seconds, "frames"), one_thread() if limits_threads(scene.backend) else nullcontext():
             report = write_live(
                 _live_face(scene),
                 source,
@@ -117,7 +119,7 @@ def stream(
     who, live = _live_face(scene), LiveSound(blocks, sound)
     ahead = options.look_ahead / 1000
     frames = LiveFrames(who.generator, who.face, who.show, live, options.rate, ahead, expression=options.expression)
-    return scene.in_one_thread(iter(frames))
+    return in_one_thread(iter(frames), scene.backend)
 
 
 def _sound_format(options: RenderOptions) -> str:
@@ -135,27 +137,27 @@ def _check_output(photo: str | Path, speech: str | Path, out: str | Path | None,
             check_output_files({"--json": Path(options.json)}, [photo])
         return STDOUT
     path = rendering.output_path(Path(photo), Path(speech), out, options.video_format)
-    rendering.check_outputs(path, photo, speech, options)
+    rendering.check_outputs(path, [photo, speech], options)
     return path
 
 
 def _prepared(
     photo: Path, speech: str | Path, sound: SoundFormat, options: RenderOptions, on_note: OnNote | None
-) -> Scene:
+) -> PhotoScene:
     """The face and the networks; of the sound only the format is known."""
     unheard = Speech(np.zeros((0, MFCC_COEFFS), np.float32), 0.0, 0.0, Path(speech), sound.rate, sound.channels)
-    return prepare(photo, unheard, options, on_note)
+    return prepare_photo(photo, unheard, options, on_note)
 
 
-def _live_face(scene: Scene) -> LiveFace:
-    return LiveFace(scene.generator, scene.aligned, scene.paster(), scene.width, scene.height)
+def _live_face(scene: PhotoScene) -> LiveFace:
+    return LiveFace(scene.generator, scene.aligned, scene.finisher(), scene.width, scene.height)
 
 
-def _manifest(report: LiveReport, scene: Scene, photo: str | Path, photo_file: Path) -> dict[str, Any]:
+def _manifest(report: LiveReport, scene: PhotoScene, photo: str | Path, photo_file: Path) -> dict[str, Any]:
     """The manifest of `render`, with what is known of the live sound."""
     seconds = scene.seconds | {"encoding": 0.0}
-    whole = rendering.Report(Path(report.out), report.frames, scene.width, scene.height, seconds, scene.notes)
-    described = rendering.manifest_of(whole, scene, {"photo": (photo, photo_file), "speech": (scene.speech.path, None)})
+    whole = Report(Path(report.out), report.frames, scene.width, scene.height, seconds, scene.notes)
+    described = describe(whole, scene, {"photo": (photo, photo_file), "speech": (scene.speech.path, None)})
     described["speech"] = {
         "path": str(scene.speech.path),
         "format": scene.options.sound_format,

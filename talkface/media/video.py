@@ -32,6 +32,7 @@ __all__ = ["VideoInfo", "VideoWriter", "probe", "read_frames"]
 # 256x256.
 READ_SCALER = "bicubic+accurate_rnd+full_chroma_int"
 WRITE_SCALER = "bicubic+accurate_rnd+full_chroma_inp"
+SEEK_MARGIN = 2.0  # s before the first wanted frame: the frame that is shown then may have begun earlier
 # Codecs that every player plays in an mp4. Some players are silent with others that mp4 may contain (opus, flac, ac3).
 COPIED_CODECS = {"aac", "mp3"}
 MIN_MP3_RATE = 16_000  # Hz; mp4 cannot contain mp3 of lower rates
@@ -93,6 +94,7 @@ def read_frames(
     fps: float | str | Fraction | None = FPS,
     max_size: int | None = None,
     on_error: Callable[[], None] | None = None,
+    first: int = 0,
 ) -> Iterator[np.ndarray]:
     """Read the frames of a video, upright, one at a time.
 
@@ -103,6 +105,7 @@ def read_frames(
         max_size: maximum of the longer side in px; larger videos are shrunk.
         on_error: called from another thread for every error that the decoder reports: a damaged file is decoded as far
             as possible. The errors of a frame are reported before it is yielded, and possibly many frames before.
+        first: number of the first frame to yield. ffmpeg seeks to it, which files without an index may do wrongly.
 
     Yields:
         uint8 RGB (H, W, 3), each a new array, all of one size.
@@ -112,8 +115,11 @@ def read_frames(
     """
     source = require_file(path, "a video")
     rate = probe(path).fps if fps is None else exact_rate(fps)
-    chain = f"fps=fps={rate.numerator}/{rate.denominator}:start_time=0,{_square(max_size)}"
-    graph = ffmpeg.input(file_url(source)).output(
+    begin = float(first / rate)
+    again = "setpts=PTS-STARTPTS," if first else ""  # or ffmpeg would fill the time before with copies
+    chain = f"fps=fps={rate.numerator}/{rate.denominator}:start_time={begin},{again}{_square(max_size)}"
+    seek = {"ss": max(begin - SEEK_MARGIN, 0), "copyts": None, "start_at_zero": None} if first else {}
+    graph = ffmpeg.input(file_url(source), **seek).output(
         "pipe:1", map="0:V:0", vf=chain, format="image2pipe", vcodec="ppm", pix_fmt="rgb24"
     )
     with start(graph, on_error=on_error) as decoder:

@@ -71,6 +71,10 @@ class GeneratorEngine(Protocol):
     def takes_mfcc(self) -> bool:
         """Whether it takes 20x13 MFCC windows; otherwise it takes features of the speech recogniser."""
 
+    @property
+    def direction(self) -> np.ndarray:
+        """Along which lip points move when the mouth opens by 1, float32 (40, 2)."""
+
     def lips(self, features: np.ndarray, photo_lips: np.ndarray, expression: float) -> np.ndarray:
         """The lips of T frames, float32 (T, 40, 2) px of the aligned face.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from safetensors import safe_open
 
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
@@ -30,6 +31,7 @@ INPUTS = {
         *("previous", "previous_mask", "moves", "upper", "lower", "share"),
     ),
 }
+DIRECTION = "audio_encoder.direction"  # a buffer of the Audio Encoder, see talkface.model.audio
 OUTPUTS = {
     "lips": ("wanted",),
     "identity": ("attended", "mouth", "style", "first_mask", "fade"),
@@ -59,6 +61,12 @@ class OnnxGenerator:
     def takes_mfcc(self) -> bool:
         """Whether it takes 20x13 MFCC windows; otherwise it takes features of the speech recogniser."""
         return self._lips.metadata[TAKES_MFCC] == "true"
+
+    @property
+    def direction(self) -> np.ndarray:
+        """Along which lip points move when the mouth opens by 1, float32 (40, 2)."""
+        with safe_open(self.weights, "numpy") as file:
+            return file.get_tensor(DIRECTION).astype(np.float32)
 
     def lips(self, features: np.ndarray, photo_lips: np.ndarray, expression: float) -> np.ndarray:
         """The lips of T frames, float32 (T, 40, 2) px of the aligned face."""
@@ -98,7 +106,7 @@ class OnnxFace:
         self._inputs = {
             **dict(zip(IDENTITY, (photo, attended, mouth, lips, nose, style), strict=True)),
             "region": _to_network(face.face[top : top + height, left : left + width]),
-            "region_lips": (face.lips - np.float32([left, top]))[None],
+            "region_lips": (face.lips - np.array([left, top], np.float32))[None],
             "fade": fade,
             "corner": np.array([x - left, y - top], np.int64),
         }

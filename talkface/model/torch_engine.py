@@ -59,6 +59,11 @@ class TorchGenerator:
         """Whether it takes 20x13 MFCC windows."""
         return self.generator.audio_encoder.windows is not None
 
+    @property
+    def direction(self) -> np.ndarray:
+        """Along which lip points move when the mouth opens by 1, float32 (40, 2)."""
+        return self.generator.audio_encoder.direction.float().cpu().numpy()
+
     @torch.inference_mode()
     def lips(self, features: np.ndarray, photo_lips: np.ndarray, expression: float) -> np.ndarray:
         """The lips of T frames, float32 (T, 40, 2) px of the aligned face."""
