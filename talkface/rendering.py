@@ -30,7 +30,7 @@ from talkface._version import __version__
 from talkface.config import SIZE, SOUND_RATE
 from talkface.device import one_thread, pick_device
 from talkface.errors import TalkfaceError
-from talkface.face.align import warp
+from talkface.face.align import apply, invert, scale, warp
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, sha256, write_json
@@ -48,12 +48,13 @@ from talkface.model.inference import AlignedFace, OutputFrame
 from talkface.model.paper import PaperGenerator
 from talkface.model.recogniser import load_speech_encoder
 from talkface.model.talking import animate, takes_mfcc
+from talkface.motion.living import LivingPhoto
 from talkface.render_options import RenderOptions
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
-MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track")
+MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "motion", "blink", "landmarks", "track")
 
 
 @dataclass
@@ -190,9 +191,34 @@ class _Scene:
         if self.options.crop:
             yield from (frame.face for frame in generated)
             return
-        paster = Paster(self.photo, self.transform)
-        for frame in generated:
-            yield paster.paste_frame(frame)
+        living = self._living()
+        if living is None:
+            paster = Paster(self.photo, self.transform)
+            yield from (paster.paste_frame(frame) for frame in generated)
+            return
+        for number, frame in enumerate(generated):
+            yield living.frame(frame, float(number / self.options.rate))
+
+    def _living(self) -> LivingPhoto | None:
+        """The photo as it moves; None if nothing but its lips is to move."""
+        options, mesh = self.options, self.face.mesh
+        if options.crop or mesh is None or not (options.motion or options.blink):
+            return None
+        # The mesh is on the photo as it was read, which may be larger than the video.
+        to_video = invert(self.transform)
+        fitted = apply(to_video, apply(self.face.transform, mesh[:, :2].astype(np.float64)))
+        ratio = scale(self.face.transform) / scale(self.transform)
+        return LivingPhoto(
+            self.photo,
+            self.transform,
+            np.column_stack((fitted, ratio * mesh[:, 2])).astype(np.float32),
+            self.face.yaw or 0.0,
+            self.speech.mfcc,
+            self.speech.duration,
+            seed=options.seed,
+            motion=options.motion,
+            blink=options.blink,
+        )
 
     def _in_one_thread(self, frames: Iterator[OutputFrame]) -> Iterator[OutputFrame]:
         """The same frames; on a CPU PyTorch has one thread while one is generated, but not while the caller uses it."""
@@ -240,6 +266,8 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
         fitted, transform = _fit(image, face.transform, options.max_size)
     for text in face.notes:
         note(text)
+    if face.mesh is None and not options.crop and (options.motion or options.blink):
+        note(f"Only the lips of {photo.name} move: without landmarks there is no movement of the head and no blinking.")
     with _timed(seconds, "speech"):
         audio = load_speech(speech, options.track)
     for text in audio.notes:

@@ -10,7 +10,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
 FOUNDATION = {"_version", "config", "errors", "device", "files"}
-LIBRARIES = {"model", "metrics", "face", "media"}
+LIBRARIES = {"model", "metrics", "face", "media", "motion"}
 COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study"}
 COMMAND_LINE = {"cli", "console", "__main__"}
 
@@ -19,6 +19,7 @@ BELOW = {
     "model": set(),
     "media": set(),
     "face": {"media"},
+    "motion": {"face", "media"},
     "metrics": {"model", "face", "media"},
     "data": LIBRARIES,
     **{command: LIBRARIES | {"data"} for command in COMMANDS},
