@@ -1,8 +1,9 @@
-"""The upper lids: where each pixel of an eye comes from when the lid has come down.
+"""The lids: where each pixel of an eye comes from when the lids have closed.
 
 Everything above the margin of the upper lid, skin and lashes, moves down with it. The strip along the margin keeps its
 shape, as the lid's cartilage does; the fold between it and the brow is stretched; the brow stays. The lower lid rises a
-little. Between the margins the eye stays as the photo has it. A lid's edge is a boundary between two layers and not a bend of one, so nothing smears.
+little. Between the margins the eye stays as the photo has it. A lid's edge is a boundary between two layers and not a
+bend of one, so nothing smears.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ LASH_SHARE = 0.8  # of the lashes' colour in the middle of that line
 LASH_PERCENTILE = 15  # of the luma along the upper margin, where lashes have their colour
 BROW_SHARE = 0.85  # of the distance from the margin to the brow in which the skin is stretched
 MIN_OPENING = 0.13  # of the eye's width; an eye that is open less does not blink
-# Skin below an eye that is darker than this share of the cheek's lightness, or of a colour at this distance (in OpenCV's
-# 8-bit Lab) from it, is seen through a dark lens or covered.
+# Skin below an eye that is darker than this share of the cheek's lightness, or this far from the cheek's colour (in
+# OpenCV's 8-bit Lab), is seen through a dark lens or covered.
 MIN_LIGHTNESS = 0.3
 MAX_COLOUR_SHIFT = 24.0
 BELOW_EYES = ((230, 231, 229), (450, 451, 449))
