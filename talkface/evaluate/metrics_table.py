@@ -82,8 +82,8 @@ DEFINITIONS = {
     "cpbd": "CPBD: sharpness of the generated frames alone (Narvekar and Karam 2011), grey at 256 px; 1 is sharp.",
     "cpbd_real": "cpbd of the real frames, the same for every row.",
     "blinks": "Blinks per minute: how often the gap of the lids falls under 0.6 of its usual value (70th percentile "
-    "within 1.5 s) and is above 0.75 of it again within 0.6 s. From the mesh in each frame of the video at 25 fps; frames "
-    "without a face do not count.",
+    "within 1.5 s) and is above 0.75 of it again within 0.6 s. From the mesh in each frame of the video at 25 fps; "
+    "frames without a face do not count.",
     "blinks_real": "blinks of the real video.",
     "head_speed": "Mean speed at which the head turns, degrees per second: a rigid shape of 24 points of the mesh is "
     "fitted to each frame (scaled orthography), and the rotations are smoothed over time (Gaussian, 0.12 s). A still "

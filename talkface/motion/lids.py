@@ -8,7 +8,7 @@ bend of one, so nothing smears.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -32,6 +32,10 @@ MIN_LIGHTNESS = 0.3
 MAX_COLOUR_SHIFT = 24.0
 BELOW_EYES = ((230, 231, 229), (450, 451, 449))
 CHEEKS = ((50, 205, 36), (280, 425, 266))
+# The rim of glasses is searched in the middle of the eye, above this share of its width over the margin.
+RIM_COLUMNS, RIM_LOWEST, RIM_ROWS = 0.38, 0.14, 24
+RIM_STEP = 0.42  # of the luma per 0.03 of the eye's width; lids, lashes and brows have steps up to 0.39, rims from 0.52
+LEAST_SKIN = 0.4  # of the fall; less skin would smear when it is stretched
 MAX_SLOPE = 0.9  # of the displacement over the stretched skin; at 1 it would fold
 SMOOTHING = 9  # samples over which the fall of the margin ends beside the corners
 BESIDE = 0.25  # of the eye's width beside its corners that an eye's box includes
@@ -88,7 +92,9 @@ class Eye:
         u, v = self.axes.of(places)
         upper, fall, skin = (self._along(u, curve) for curve in (self.upper, closed * self.fall, self.skin))
         height = np.clip((v - upper + skin) / np.maximum(skin + fall, 1e-3), 0, 1)
-        follows = height * height * (3 - 2 * height)
+        # The less skin there is, the more evenly it is stretched: its displacement never grows faster than its height.
+        rigid = np.clip(2 * (MAX_SLOPE * (skin + fall) / np.maximum(fall, 1e-3) - 1), 0, 1)
+        follows = height + rigid * (height * height * (3 - 2 * height) - height)
         source = places - (fall * follows)[..., None] * self.axes.across.astype(np.float32)
         above = upper + fall - v
         lashes = (
@@ -128,6 +134,32 @@ class Eye:
         return np.interp(u.ravel(), self.u, curve).reshape(u.shape).astype(np.float32)
 
 
+def _rim(eye: Eye, grey: np.ndarray) -> tuple[float, float]:
+    """How likely the rim of glasses lies between an eye and its brow, and where.
+
+    Args:
+        eye: of the photo.
+        grey: float32 (H, W), luma of the photo.
+
+    Returns:
+        The sharpest step of the luma above the margin, as a share of the median luma per 0.03 of the eye's width, which
+        three quarters of the columns reach; and the height of the lowest such step above the margin, px.
+    """
+    middle = np.abs(eye.u) < RIM_COLUMNS * eye.width
+    lowest = RIM_LOWEST * eye.width
+    highest = np.maximum(eye.skin[middle], 1.5 * lowest)
+    above = lowest + (highest - lowest) * np.linspace(0, 1, RIM_ROWS)[:, None]
+    u = np.broadcast_to(eye.u[middle], above.shape)[..., None]
+    places = eye.axes.origin + u * eye.axes.along + (eye.upper[middle] - above)[..., None] * eye.axes.across
+    blurred = cv2.GaussianBlur(grey, (0, 0), max(0.5, 0.012 * eye.width))
+    luma = cv2.remap(blurred, places.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    per_step = (highest - lowest) / (RIM_ROWS - 1) / (0.03 * eye.width)
+    steps = np.abs(np.diff(luma, axis=0)) / max(float(np.median(luma)), 1.0) / per_step
+    found = steps > RIM_STEP
+    first = np.where(found.any(0), above[np.argmax(found, 0), np.arange(found.shape[1])], highest)
+    return float(np.percentile(steps.max(0), 25)), float(np.percentile(first, 25))
+
+
 def find_eyes(mesh: np.ndarray, photo: np.ndarray) -> list[Eye]:
     """The eyes of a face that can blink: those that are open and not covered.
 
@@ -143,7 +175,23 @@ def find_eyes(mesh: np.ndarray, photo: np.ndarray) -> list[Eye]:
             *(_colour(photo, mesh[list(x)], radius) for x in (below, cheek))
         ):
             eyes.append(eye)
-    return eyes
+    return _below_glasses(eyes, photo)
+
+
+def _below_glasses(eyes: list[Eye], photo: np.ndarray) -> list[Eye]:
+    """The eyes, with the skin that moves limited to what is below the rims of glasses; none if that is too little."""
+    if not eyes:
+        return eyes
+    grey = cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY).astype(np.float32)
+    rims = [_rim(eye, grey) for eye in eyes]
+    if np.mean([step for step, _ in rims]) < RIM_STEP:
+        return eyes
+    limited = [
+        replace(eye, skin=np.minimum(eye.skin, height - RIM_LOWEST / 2 * eye.width))
+        for eye, (_, height) in zip(eyes, rims, strict=True)
+    ]
+    # One eye alone does not blink.
+    return limited if all((eye.skin > LEAST_SKIN * eye.fall.max()).all() for eye in limited) else []
 
 
 def _is_covered(skin: np.ndarray, cheek: np.ndarray) -> bool:
@@ -189,8 +237,7 @@ def _eye(upper: np.ndarray, lower: np.ndarray, brow: np.ndarray, photo: np.ndarr
     fall = np.where(np.abs(u) < width / 2, np.maximum(fall, 0), 0)
     fall = np.maximum(fall, _smooth(fall))
     skin = BROW_SHARE * (above - _curve(axes, brow, np.clip(u, *_range(axes, brow)), 2))
-    # Less skin than this would fold over when it is stretched, so a low brow comes down with the lid.
-    skin = np.maximum(skin, np.maximum(fall.max() * (1.5 / MAX_SLOPE - 1), 0.1 * width))
+    skin = np.maximum(skin, LEAST_SKIN * fall.max())  # a very low brow comes down with the lid
     lashes = _lash_colour(photo, upper, max(1, round(0.04 * width)))
     return Eye(axes, width, u, above, fall, skin, below, rise, lashes)
 
