@@ -170,7 +170,12 @@ def test_pairs_are_relative_to_the_folder_of_their_list(tmp_path):
 
 def tracked(size, eyes, transform=ALIGN, frames=3):
     return TrackedFace(
-        Path("x.mp4"), size, np.tile(transform, (frames, 1, 1)), np.tile(np.float64(eyes), (frames, 1, 1))
+        Path("x.mp4"),
+        size,
+        np.tile(transform, (frames, 1, 1)),
+        np.tile(np.float64(eyes), (frames, 1, 1)),
+        np.full(frames, 0.3),
+        np.zeros((frames, 24, 3), np.float32),
     )
 
 

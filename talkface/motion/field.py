@@ -36,7 +36,7 @@ DEPTH_KERNEL = 0.05  # of the head's size: standard deviation of the kernel that
 AXIS_DEPTH = 0.06  # of the head's size, from the outline points beside the ears to the axis of rotation
 # The outline of the head over that of the face, as factors on the distance from the face's middle.
 SIDES, HAIR, NECK = 1.15, 1.45, 1.6
-FADE = 0.46  # of the face's width: from the outline of the head to where nothing moves
+FADE = 0.43  # of the face's width: from the outline of the head to where nothing moves
 EDGE = 0.3  # of the head's size: from the photo's edge to where it no longer holds the movement back
 PIVOT = 0.3  # of the head's size: from the chin down to the point about which roll turns the picture
 BROW_RISE = 0.035  # of the head's size: how far brows rise at most

@@ -161,7 +161,7 @@ def _rim(eye: Eye, grey: np.ndarray) -> tuple[float, float]:
 
 
 def find_eyes(mesh: np.ndarray, photo: np.ndarray) -> list[Eye]:
-    """The eyes of a face that can blink: those that are open and not covered.
+    """The eyes of a face that can blink: those that are open; none if one is covered, since no eye blinks alone.
 
     Args:
         mesh: float32 (468, 3), px of the photo.
@@ -171,9 +171,9 @@ def find_eyes(mesh: np.ndarray, photo: np.ndarray) -> list[Eye]:
     for upper, lower, brow, below, cheek in zip(UPPER_LIDS, LOWER_LIDS, BROWS_LOWER, BELOW_EYES, CHEEKS, strict=True):
         eye = _eye(*(mesh[list(points), :2].astype(np.float64) for points in (upper, lower, brow)), photo)
         radius = max(1, round(0.05 * eye.width))
-        if eye.opening >= MIN_OPENING and not _is_covered(
-            *(_colour(photo, mesh[list(x)], radius) for x in (below, cheek))
-        ):
+        if _is_covered(*(_colour(photo, mesh[list(x)], radius) for x in (below, cheek))):
+            return []
+        if eye.opening >= MIN_OPENING:
             eyes.append(eye)
     return _below_glasses(eyes, photo)
 

@@ -59,8 +59,7 @@ class LivingPaster(Paster):
             sources = places.copy()
             flow = np.empty(lips.grid.shape, np.float32)
             resample(list(self._photo_flow(frame.flow)), lips, flow)
-            part = self._part(lips)
-            cv2.add(lips.grid, flow, dst=sources[part])
+            sources[self._part(lips)] = lips.grid + flow
         target = result[self.field.rows, self.field.columns]
         cv2.remap(self.photo, sources, None, cv2.INTER_CUBIC, self._result, cv2.BORDER_REPLICATE)
         target[:] = self._result
