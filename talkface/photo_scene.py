@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 
 from talkface.config import SIZE
-from talkface.face.align import warp
+from talkface.face.align import apply, invert, scale, warp
 from talkface.face.networks import OnnxFaceNetworks
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
@@ -27,6 +28,7 @@ from talkface.model.backend import Backend, choose_backend
 from talkface.model.inference import AlignedFace, OutputFrame
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.talking import animate
+from talkface.motion.living import LivingPhoto
 from talkface.render_options import PHOTO_SIZE, RenderOptions
 from talkface.render_steps import Notes, OnNote, in_one_thread, open_generator, speech_features, timed
 
@@ -86,8 +88,33 @@ class PhotoScene:
         return in_one_thread(frames, self.backend)
 
     def finisher(self) -> Callable[[OutputFrame], np.ndarray]:
-        """The function that makes the video's frame, uint8 RGB (height, width, 3), from the generator's."""
-        return _aligned_face if self.options.crop else Paster(self.photo, self.transform).paste_frame
+        """The function that makes the video's frame, uint8 RGB (height, width, 3), from the generator's, in order."""
+        if self.options.crop:
+            return _aligned_face
+        living, numbers = self._living(), itertools.count()
+        if living is None:
+            return Paster(self.photo, self.transform).paste_frame
+        return lambda frame: living.frame(frame, float(next(numbers) / self.rate))
+
+    def _living(self) -> LivingPhoto | None:
+        """The photo as it moves; None if nothing but its lips is to move, or where the speech is still to come."""
+        options, mesh = self.options, self.face.mesh
+        if mesh is None or not self.speech.duration or not (options.motion or options.blink):
+            return None
+        # The mesh is on the photo as it was read, which may be larger than the video.
+        fitted = apply(invert(self.transform), apply(self.face.transform, mesh[:, :2].astype(np.float64)))
+        ratio = scale(self.face.transform) / scale(self.transform)
+        return LivingPhoto(
+            self.photo,
+            self.transform,
+            np.column_stack((fitted, ratio * mesh[:, 2])).astype(np.float32),
+            self.face.yaw or 0.0,
+            self.speech.mfcc,
+            self.speech.duration,
+            seed=options.seed,
+            motion=options.motion,
+            blink=options.blink,
+        )
 
 
 def _aligned_face(frame: OutputFrame) -> np.ndarray:
@@ -125,6 +152,8 @@ def prepare_photo(
         shown = None if options.crop else transform
         small = check_face_size(face.transform, shown, (image.shape[1], image.shape[0]), photo.name)
     notes.add(*face.notes, *small)
+    if face.mesh is None and not options.crop and (options.motion or options.blink):
+        notes.add(f"Only the lips of {photo.name} move: without landmarks the head stays still and the eyes open.")
     with timed(seconds, "speech"):
         audio = speech if isinstance(speech, Speech) else load_speech(speech, options.track)
     notes.add(*audio.notes)

@@ -84,8 +84,15 @@ class RenderOptions:
     expression: float = 1.0
     """Factor on the opening of the mouth. 1, what `talkface eval` measures, is the spread of real mouths on average."""
 
+    motion: float = 0.5
+    """How much the head moves and the brows rise, from 0 (still) to 1. It shrinks by itself where the face is close to
+    the photo's edge, turned to the side or covered."""
+
+    blink: bool = True
+    """Whether the eyes blink. With `crop` nothing but the lips moves, whatever `motion` and `blink` are."""
+
     seed: int = 0
-    """Seed for generators that draw random numbers. The bundled one draws none: equal inputs give equal frames."""
+    """Seed of the movement of head and lids, and of generators that draw random numbers; the bundled one draws none."""
 
     sound_format: str | None = None
     """Makes the video live: the format of raw sound that is rendered as it comes, ENCODING:RATE or
@@ -124,6 +131,8 @@ class RenderOptions:
         if not 0 <= self.expression <= MAX_EXPRESSION:
             wanted = f"a number from 0 to {MAX_EXPRESSION:g}"
             raise _out_of_range("--expression", self.expression, wanted, "Leave it out to use the default.")
+        if not 0 <= self.motion <= 1:
+            raise _out_of_range("--motion", self.motion, "a number from 0 to 1", "Leave it out to use the default.")
         if self.landmarks not in LANDMARKS:
             raise _out_of_range("--landmarks", self.landmarks, " or ".join(LANDMARKS), "Use mesh, or leave it out.")
         if self.backend not in BACKENDS:

@@ -24,7 +24,20 @@ if TYPE_CHECKING:
     from talkface.model.checkpoint import AnyGenerator
     from talkface.photo_scene import PhotoScene
 
-OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track", "loop", "keep_sound")
+OPTIONS = (
+    "crf",
+    "crop",
+    "max_size",
+    "mark",
+    "seed",
+    "expression",
+    "motion",
+    "blink",
+    "landmarks",
+    "track",
+    "loop",
+    "keep_sound",
+)
 LIBRARIES = ("torch", "onnxruntime", "numpy", "safetensors")
 
 

@@ -201,7 +201,12 @@ def test_a_pair_that_cannot_be_scored_is_left_out_with_a_note_and_the_others_are
 
 def tracked(size, eyes, transform=ALIGN, frames=3):
     return TrackedFace(
-        Path("x.mp4"), size, np.tile(transform, (frames, 1, 1)), np.tile(np.float64(eyes), (frames, 1, 1))
+        Path("x.mp4"),
+        size,
+        np.tile(transform, (frames, 1, 1)),
+        np.tile(np.float64(eyes), (frames, 1, 1)),
+        np.full(frames, 0.3),
+        np.zeros((frames, 24, 3), np.float32),
     )
 
 

@@ -22,7 +22,7 @@ FOUNDATION = {
     "leftovers",
     "signals",
 }
-LIBRARIES = {"model", "metrics", "face", "media"}
+LIBRARIES = {"model", "metrics", "face", "media", "motion"}
 COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "live", "study"}
 # What rendering and live video are built of, each above those before it:
 STEPS = ("kept", "pipeline", "render_options", "render_steps", "photo_scene", "dubbing", "report")
@@ -33,6 +33,7 @@ BELOW = {
     "model": set(),
     "media": set(),
     "face": {"media"},
+    "motion": {"face", "media"},
     "metrics": {"model", "face", "media"},
     "data": LIBRARIES,
     **{command: LIBRARIES | {"data"} for command in COMMANDS},

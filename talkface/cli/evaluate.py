@@ -27,7 +27,7 @@ def evaluate(
             parser=commas,
             metavar="A,B,...",
             help="Some of psnr, psnr_lineage, ssim, lmd, mouth_r, opening, mouth (inside of the mouth), sync, mi, "
-            "cpbd, lse. Default: all of them, but lse only with --syncnet.",
+            "cpbd, life (blinks and head speed, of videos), lse. Default: all of them, but lse only with --syncnet.",
         ),
     ] = None,
     weights: Annotated[
@@ -74,7 +74,10 @@ def evaluate(
     ] = 0,
     quiet: QUIET = False,
 ) -> None:
-    """Measure a generator on a data set, with a static photo and mismatched audio as baselines, or compare videos."""
+    """Measure a generator on a data set, with a static photo and mismatched audio as baselines, or compare videos.
+
+    On a data set, generated faces move their lips only, as with render --motion 0 --no-blink.
+    """
     if videos and len(videos) != 2:
         raise typer.BadParameter(
             f"expected two videos, a real and a generated one, but got {len(videos)}.", param_hint="REAL FAKE"

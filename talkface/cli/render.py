@@ -41,7 +41,10 @@ def render(
         int, typer.Option(help="Quality of the video, from 0 (lossless) to 51 (worst).")
     ] = RenderOptions.crf,
     crop: Annotated[
-        bool, typer.Option("--crop", help="Render the aligned 256x256 face alone instead of the full photo.")
+        bool,
+        typer.Option(
+            "--crop", help="Render the aligned 256x256 face alone instead of the full photo; only its lips move."
+        ),
     ] = RenderOptions.crop,
     max_size: Annotated[
         int | None,
@@ -73,9 +76,15 @@ def render(
     expression: Annotated[
         float, typer.Option(help="Factor on the opening of the mouth; 1 is what eval measures.")
     ] = RenderOptions.expression,
-    seed: Annotated[
-        int, seed_option("Seed for generators that draw random numbers; the bundled one draws none.")
-    ] = RenderOptions.seed,
+    motion: Annotated[
+        float,
+        typer.Option(
+            help="How much the head moves and the brows rise, from 0 to 1; less for a face that is turned, covered or "
+            "near the edge."
+        ),
+    ] = RenderOptions.motion,
+    blink: Annotated[bool, typer.Option("--blink/--no-blink", help="Whether the eyes blink.")] = RenderOptions.blink,
+    seed: Annotated[int, seed_option("Seed of the movement of head and lids.")] = RenderOptions.seed,
     sound_format: Annotated[
         str | None,
         typer.Option(
@@ -146,6 +155,8 @@ def render(
         mark=mark,
         json=json,
         expression=expression,
+        motion=motion,
+        blink=blink,
         seed=seed,
         sound_format=sound_format,
         look_ahead=look_ahead,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from talkface.errors import TalkfaceError
 
-METRICS = ("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "opening", "mouth", "sync", "mi", "cpbd", "lse")
+METRICS = ("psnr", "psnr_lineage", "ssim", "lmd", "mouth_r", "opening", "mouth", "sync", "mi", "cpbd", "life", "lse")
 """The names that `--metrics` takes."""
 
 DEFAULT_METRICS = tuple(name for name in METRICS if name != "lse")
@@ -28,6 +28,10 @@ METRIC_OF_COLUMN = {
     "mi_auc": "mi",
     "mi_auc_real": "mi",
     "cpbd_real": "cpbd",
+    "blinks": "life",
+    "blinks_real": "life",
+    "head_speed": "life",
+    "head_speed_real": "life",
     "lse_c": "lse",
     "lse_d": "lse",
     "lse_offset": "lse",
@@ -127,6 +131,11 @@ class DatasetEval(ScoringOptions, OutputOptions):
     workers: int = 0
     """Number of clips scored at the same time, one thread each. 0 takes one per CPU core, and one on a GPU."""
 
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """The requested metrics, without life unless it is named: generated frames of a data set are still."""
+        return tuple(name for name in super().wanted if name != "life" or self.metrics)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.identity not in IDENTITIES:
@@ -142,6 +151,11 @@ class DatasetEval(ScoringOptions, OutputOptions):
         if self.limit is not None and self.limit < 1:
             raise TalkfaceError(
                 f"--limit {self.limit} is not a valid number of clips: expected at least 1.", "Use --limit 1 or more."
+            )
+        if "life" in self.wanted:
+            raise TalkfaceError(
+                "life needs videos: generated frames of a data set neither blink nor move their heads (--motion 0).",
+                "Compare videos: talkface eval REAL.mp4 FAKE.mp4 --metrics life",
             )
         if "lse" in self.wanted:
             raise TalkfaceError(

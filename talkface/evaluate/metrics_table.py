@@ -81,6 +81,14 @@ DEFINITIONS = {
     "mi_auc_real": "mi_auc of the real frames, the same for every row.",
     "cpbd": "CPBD: sharpness of the generated frames alone (Narvekar and Karam 2011), grey at 256 px; 1 is sharp.",
     "cpbd_real": "cpbd of the real frames, the same for every row.",
+    "blinks": "Blinks per minute: how often the gap of the lids falls under 0.6 of its usual value (70th percentile "
+    "within 1.5 s) and is above 0.75 of it again within 0.6 s. From the mesh in each frame of the video at 25 fps; "
+    "frames without a face do not count.",
+    "blinks_real": "blinks of the real video.",
+    "head_speed": "Mean speed at which the head turns, degrees per second: a rigid shape of 24 points of the mesh is "
+    "fitted to each frame (scaled orthography), and the rotations are smoothed over time (Gaussian, 0.12 s). A still "
+    "photo whose lips move measures about 1.5, because landmarks jitter.",
+    "head_speed_real": "head_speed of the real video.",
     "lse_d": "LSE-D: smallest mean distance of SyncNet's embeddings over 31 offsets, with the user's weights; 5 frames "
     "of a 224-px crop at our landmarks (the original uses S3FD's box).",
     "lse_c": "LSE-C: median of the mean distance over the offsets minus the smallest one.",
@@ -183,6 +191,10 @@ COLUMNS = (
     Column("mi_auc_real", "mi", "mi_auc_real", mean_of_sums, 3, ""),
     Column("cpbd", "cpbd", "cpbd", mean_of_sums, 3, "up"),
     Column("cpbd_real", "cpbd", "cpbd_real", mean_of_sums, 3, ""),
+    Column("blinks", "life", "blinks", mean_of_sums, 1, ""),
+    Column("blinks_real", "life", "blinks_real", mean_of_sums, 1, ""),
+    Column("head_speed", "life", "head_speed", mean_of_sums, 2, ""),
+    Column("head_speed_real", "life", "head_speed_real", mean_of_sums, 2, ""),
     Column("lse_d", "lse", "lse_d", mean_of_sums, 3, "down"),
     Column("lse_c", "lse", "lse_c", mean_of_sums, 3, "up"),
     Column("lse_offset", "lse", "lse_offset", mean_of_sums, 1, ""),

@@ -30,6 +30,7 @@ from talkface.files import check_writable_file, check_writable_folder
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
+STILL_NOTE = "Generated faces move their lips only, as with render --motion 0 --no-blink."
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -93,6 +94,8 @@ def evaluate_dataset(config: DatasetEval, on_step: OnStep, on_note: OnNote) -> t
     generators = load_generators(files, scorer.device)
     conditions = Conditions(clips, generators, config.identity, config.seed, scorer.device)
     rows, notes = _possible_rows(config.rows, conditions)
+    if generates:
+        notes.append(STILL_NOTE)
     scoring = _DatasetScoring(conditions, scorer, rows, figures=config.figures is not None)
     workers = config.workers or (cores() if scorer.device.type == "cpu" else 1)
     scores, gallery = scoring.run(config.csv, workers, on_step)

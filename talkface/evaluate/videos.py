@@ -29,6 +29,7 @@ from talkface.media.ffmpeg import file_url, start
 from talkface.media.tracks import select_track
 from talkface.media.video import probe, read_frames
 from talkface.media.windows import mfcc_windows
+from talkface.metrics.life import eye_opening, life_sums, rigid_points
 
 MAX_EYE_SHIFT = 0.5  # eye distances between the eyes of both videos, above which the generated one is aligned by itself
 
@@ -44,6 +45,10 @@ class TrackedFace:
     """float64 (T, 2, 3): picture px -> aligned px, smoothed. Frames without a face have that of the nearest frame."""
     eyes: np.ndarray
     """float64 (T, 2, 2): eye centres in picture px; NaN if no face was found."""
+    opening: np.ndarray
+    """float64 (T,): gap of the lids over the width of the eye; NaN if no face was found."""
+    rigid: np.ndarray
+    """float32 (T, 24, 3): points of the mesh with depth, for the rotation of the head."""
     decode_errors: int = 0
     """Errors that the decoder of the frames has reported."""
 
@@ -131,6 +136,10 @@ def compare(name: str, real: Path, fake: Path, scorer: Scorer, example: str | No
         watched = recorder.watch("real", real_frames), recorder.watch_rows(rows)
         [score] = scorer.score(name, "", *watched, sound, keep_curves=True)
         shown = recorder.example(example, [score], sound)
+    if "life" in scorer.metrics:
+        score.sums |= life_sums(generated.opening, generated.rigid, FPS)
+        real_sums = life_sums(truth.opening, truth.rigid, FPS)
+        score.sums |= {f"{name}_real": value for name, value in real_sums.items()}
     if "lse" in scorer.metrics and pair_sound.fake_has_sound:
         score.sums |= scorer.lse_sums(read_frames(fake, fps=FPS), transforms, sound_16k(fake))
     return Comparison(score, notes, shown)
@@ -143,21 +152,33 @@ def track(path: Path, finder: FaceFinder) -> TrackedFace:
         TalkfaceError: the video cannot be read, or no frame has a face.
     """
     path = require_file(path, "a video")
-    fits, eyes = [], []
+    fits, eyes, openings, rigid = [], [], [], []
     missing = np.full((2, 3), np.nan), np.full((2, 2), np.nan)
+    no_mesh = np.full((468, 3), np.nan, np.float32)
     sizes: list[tuple[int, int]] = []
     errors: list[None] = []
     for face in finder.track(_noting_size(read_frames(path, FPS, on_error=lambda: errors.append(None)), sizes)):
         fit, centres = (fit_transform(face.points), eye_centres(face.points)) if face else missing
         fits.append(fit)
         eyes.append(centres)
+        mesh = no_mesh if face is None or face.mesh is None else face.mesh
+        openings.append(float(eye_opening(mesh)))
+        rigid.append(rigid_points(mesh))
     if not any(np.isfinite(centres).all() for centres in eyes):
         raise TalkfaceError(
             f"No face found in any of the {len(eyes)} frames of {path.name}.",
             "Give a video of one face, seen from the front.",
         )
     transforms = smooth_transforms(fill_gaps(np.array(fits)))
-    return TrackedFace(path, sizes[0], transforms, np.array(eyes, np.float64), len(errors))
+    return TrackedFace(
+        path,
+        sizes[0],
+        transforms,
+        np.array(eyes, np.float64),
+        np.array(openings),
+        np.array(rigid, np.float32),
+        len(errors),
+    )
 
 
 def _noting_size(frames: Iterator[np.ndarray], sizes: list[tuple[int, int]]) -> Iterator[np.ndarray]:

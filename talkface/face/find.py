@@ -77,6 +77,8 @@ class Face:
     """The mesh's face flag in [0, 1]."""
     yaw: float
     """Approximate rotation about the vertical axis, degrees: 0 is frontal, positive is turned to the image's right."""
+    mesh: np.ndarray | None = None
+    """float32 (468, 3): the mesh with its depth, px of the image; z grows away from the viewer."""
     faces_seen: int = 1
     """Number of faces in the image. In a video: faces wide enough to be its subject, counted every 25 frames."""
     certain: bool = True
@@ -277,7 +279,7 @@ def face_of_mesh(mesh: np.ndarray, flag: float) -> Face:
     low, high = points.min(0), points.max(0)
     across = mesh[454] - mesh[234]  # from the left cheek to the right
     yaw = np.degrees(np.arctan2(across[2], np.hypot(across[0], across[1])))
-    return Face(np.concatenate((low, high - low)), points, float(flag), float(yaw))
+    return Face(np.concatenate((low, high - low)), points, float(flag), float(yaw), np.array(mesh, np.float32))
 
 
 def _count_possible_subjects(faces: list[Face]) -> int:

@@ -54,7 +54,7 @@ class PastedFrame(Protocol):
         """x, y of the crop's first pixel in the aligned face."""
 
 
-class _Region(NamedTuple):
+class Region(NamedTuple):
     """The part of the photo that a window covers, its mapping to the window, and buffers."""
 
     rows: slice
@@ -68,6 +68,7 @@ class _Region(NamedTuple):
     keep: np.ndarray  # float32 (h, w, 4): 1 - mask
     warped: np.ndarray  # uint8 (h, w, 4)
     face: np.ndarray  # float32 (h, w, 4)
+    at: np.ndarray | None = None  # float32 (h, w, 2): pixels of the window, if `to_window` of `grid` is not affine
 
 
 class Paster:
@@ -83,7 +84,7 @@ class Paster:
         # OpenCV is faster with four channels than with three.
         self._photo_rgba = cv2.cvtColor(self.photo, cv2.COLOR_RGB2RGBA)
         self.M = np.asarray(M, np.float64)
-        self._regions: dict[tuple[int, int, int, int], _Region] = {}
+        self._regions: dict[tuple[int, int, int, int], Region] = {}
 
     def paste_frame(self, frame: PastedFrame) -> np.ndarray:
         """Composite one frame of the generator into the photo.
@@ -103,7 +104,7 @@ class Paster:
         if not region.grid.size:
             return result
         target = result[region.rows, region.columns]
-        _resample(list(self._photo_flow(frame.flow)), region, region.source)
+        resample(list(self._photo_flow(frame.flow)), region, region.source)
         cv2.add(region.grid, region.source, dst=region.source)
         carried = self._sample(region)
         target[:] = carried[:, :, :3]
@@ -121,19 +122,19 @@ class Paster:
         if crop.grid.size and frame.mask.any():
             self._paint(picture[crop.rows, crop.columns], crop, frame)
 
-    def _paint(self, target: np.ndarray, crop: _Region, frame: PastedFrame) -> None:
+    def _paint(self, target: np.ndarray, crop: Region, frame: PastedFrame) -> None:
         """Replace the painted area of the carried photo, in place."""
         shares = frame.mask * frame.weights
-        _resample([*(frame.paint * (np.float32(255) * shares[0])), np.zeros_like(frame.mask)], crop, crop.colour)
-        _resample([1 - frame.mask] * 4, crop, crop.keep, outside=1.0)
+        resample([*(frame.paint * (np.float32(255) * shares[0])), np.zeros_like(frame.mask)], crop, crop.colour)
+        resample([1 - frame.mask] * 4, crop, crop.keep, outside=1.0)
         total = crop.colour
         for share, flow in zip(shares[1:], np.split(frame.copy_flow, 2), strict=True):
             if share.max() < SMALLEST_SHARE:
                 continue
-            _resample(list(self._photo_flow(flow)), crop, crop.source)
+            resample(list(self._photo_flow(flow)), crop, crop.source)
             cv2.add(crop.grid, crop.source, dst=crop.source)
             copied = self._sample(crop)
-            _resample([share] * 4, crop, crop.face)
+            resample([share] * 4, crop, crop.face)
             total = cv2.add(total, cv2.multiply(copied, crop.face, dtype=cv2.CV_32F))
         kept = cv2.multiply(cv2.cvtColor(target, cv2.COLOR_RGB2RGBA), crop.keep, dtype=cv2.CV_32F)
         target[:] = cv2.convertScaleAbs(cv2.add(kept, total))[:, :, :3]
@@ -142,7 +143,7 @@ class Paster:
         """A flow (2, h, w) in pixels of the aligned face, in pixels of the photo."""
         return np.tensordot(np.linalg.inv(self.M[:, :2]).astype(np.float32), flow, 1)
 
-    def _sample(self, region: _Region) -> np.ndarray:
+    def _sample(self, region: Region) -> np.ndarray:
         """The photo at `region.source`, uint8 (h, w, 4)."""
         cv2.remap(  # type: ignore[call-overload]  # OpenCV's stubs demand map2, which a two-channel map does not need
             self._photo_rgba,
@@ -154,13 +155,13 @@ class Paster:
         )
         return region.warped
 
-    def _region(self, window: tuple[int, int, int, int]) -> _Region:
+    def _region(self, window: tuple[int, int, int, int]) -> Region:
         """The region of a window x, y, width, height in pixels of the aligned face."""
         if window not in self._regions:
             self._regions[window] = self._make_region(*window)
         return self._regions[window]
 
-    def _make_region(self, x: int, y: int, wide: int, high: int) -> _Region:
+    def _make_region(self, x: int, y: int, wide: int, high: int) -> Region:
         """Map a window of the aligned face to the photo and clip it at the photo's edges."""
         height, width = self.photo.shape[:2]
         corners = np.array([(x + right, y + below) for right in (-0.5, wide - 0.5) for below in (-0.5, high - 0.5)])
@@ -174,17 +175,33 @@ class Paster:
         linear = self.M[:, :2] * density[:, None]
         shift = ((self.M @ (left, top, 1) - (x, y)) + 0.5) * density - 0.5
         grid = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), 2).astype(np.float32)
+        # The transform of a region's pixels; a region that moves has that of the photo's.
         to_window = np.column_stack((linear, shift))
+        return self._with_buffers(slice(top, bottom), slice(left, right), to_window, (columns, rows), grid)
+
+    def _with_buffers(
+        self,
+        rows: slice,
+        columns: slice,
+        to_window: np.ndarray,
+        size: tuple[int, int],
+        grid: np.ndarray,
+        at: np.ndarray | None = None,
+    ) -> Region:
+        """A region with its buffers."""
         source, colour, keep, face = (np.empty((*grid.shape[:2], channels), np.float32) for channels in (2, 4, 4, 4))
         warped = np.empty((*grid.shape[:2], 4), np.uint8)
-        part = slice(top, bottom), slice(left, right)
-        return _Region(*part, to_window, (columns, rows), grid, source, colour, keep, warped, face)
+        return Region(rows, columns, to_window, size, grid, source, colour, keep, warped, face, at)
 
 
-def _resample(channels: Sequence[np.ndarray], region: _Region, out: np.ndarray, outside: float = 0.0) -> None:
+def resample(channels: Sequence[np.ndarray], region: Region, out: np.ndarray, outside: float = 0.0) -> None:
     """Resample channels (h, w) of the window to the region's pixels: `out`, float32 (h, w, channels)."""
     window = cv2.merge([np.ascontiguousarray(channel, np.float32) for channel in channels])
     if region.size != window.shape[1::-1]:
         window = cv2.resize(window, region.size, interpolation=cv2.INTER_AREA)
+    if region.at is not None:
+        border = cv2.BORDER_CONSTANT
+        cv2.remap(window, region.at, None, cv2.INTER_LINEAR, out, border, [outside] * 4)  # type: ignore[call-overload]
+        return
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     cv2.warpAffine(window, region.to_window, out.shape[1::-1], out, flags, cv2.BORDER_CONSTANT, [outside] * 4)

@@ -53,6 +53,8 @@ class SelectedFace:
     """float32 (2,), pixels of the aligned face: the base of the nose; the template's if there are no landmarks."""
     reach: np.ndarray | None = None
     """float32 (256, 256) in [0, 1]: where lips may carry the skin, see `talkface.face.outline`."""
+    mesh: np.ndarray | None = None
+    """float32 (468, 3): the mesh with its depth, px of the photo; None if there are no landmarks."""
     yaw: float | None = None
     """Approximate rotation to the side in degrees; None if there are no landmarks."""
     notes: tuple[str, ...] = ()
@@ -147,6 +149,7 @@ def _selected(
         lips=lips(points),
         nose=nose_base(points),
         reach=reach_map(points),
+        mesh=face.mesh,
         yaw=face.yaw,
         notes=(*notes, *_warnings(face, name)),
     )

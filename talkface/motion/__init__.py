@@ -1,0 +1,1 @@
+"""A photo that lives: blinks, small turns of the head and raised brows, as functions of time."""
