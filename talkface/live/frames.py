@@ -14,7 +14,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from talkface.live.hearing import Ear, MfccEar, RecogniserEar, live_lips
+from talkface.live.hearing import FeatureSource, MfccFeatures, RecogniserFeatures, live_lips
 from talkface.live.sound import LiveSound
 from talkface.media.timing import frame_count
 from talkface.model.checkpoint import AnyGenerator
@@ -94,16 +94,16 @@ class LiveFrames:
         self.repeated, self._show = 0, show
         self._is_late, self._due, self._latency, self._current = is_late, due, latency, -1
         if isinstance(generator, PaperGenerator):
-            ear: Ear = MfccEar(sound, fps, look_ahead, alone=True)
-            windows = (heard.features[heard.place] for heard in map(ear.around, self._numbers()))
+            features: FeatureSource = MfccFeatures(sound, fps, look_ahead, alone=True)
+            windows = (heard.features[heard.place] for heard in map(features.around, self._numbers()))
             self._made: Iterator[OutputFrame] = generate_paper_frames(generator, face, windows)
             return
         if takes_mfcc(generator):
-            ear = MfccEar(sound, fps, look_ahead)
+            features = MfccFeatures(sound, fps, look_ahead)
         else:
             device = generator.audio_encoder.direction.device
-            ear = RecogniserEar(load_speech_encoder(device=device), sound, fps, look_ahead)
-        lips = live_lips(generator, face, ear, self._numbers(), expression)
+            features = RecogniserFeatures(load_speech_encoder(device=device), sound, fps, look_ahead)
+        lips = live_lips(generator, face, features, self._numbers(), expression)
         self._made = generate_frames(generator, face, lips, float(fps))
 
     def __iter__(self) -> Iterator[np.ndarray]:
