@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import metadata
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 import numpy as np
@@ -52,7 +52,6 @@ from talkface.render_options import RenderOptions
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
-T = TypeVar("T")
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track")
 
@@ -108,10 +107,10 @@ def render(
     """
     started = time.perf_counter()
     options = replace(options or RenderOptions(), **changes)
-    out = output_path(Path(photo), Path(speech), out)
-    check_outputs(out, photo, speech, options)
+    out = _output(Path(photo), Path(speech), out)
+    _check_outputs(out, photo, speech, options)
     with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        scene = prepare(photo_file, speech_file, options, on_note)
+        scene = _prepare(photo_file, speech_file, options, on_note)
         seconds = scene.seconds
         writer = VideoWriter(
             out,
@@ -123,9 +122,9 @@ def render(
             crf=options.crf,
             mark=options.mark,
         )
-        with timed(seconds, "frames"), writer as video:
+        with _timed(seconds, "frames"), writer as video:
             for done, frame in enumerate(scene.frames(), start=1):
-                with timed(seconds, "encoding"):
+                with _timed(seconds, "encoding"):
                     video.write(frame)
                 if on_step:
                     on_step(done, scene.frame_count)
@@ -134,7 +133,7 @@ def render(
         report = Report(out, scene.frame_count, scene.width, scene.height, seconds, scene.notes)
         if options.json is not None:
             inputs = {"photo": (photo, photo_file), "speech": (speech, speech_file)}
-            report.manifest = manifest_of(report, scene, inputs)
+            report.manifest = _manifest(report, scene, inputs)
             write_json(options.json, report.manifest)
     return report
 
@@ -154,11 +153,11 @@ def stream(
     """
     options = replace(options or RenderOptions(), **changes)
     with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        return prepare(photo_file, speech_file, options, on_note).frames()
+        return _prepare(photo_file, speech_file, options, on_note).frames()
 
 
 @dataclass
-class Scene:
+class _Scene:
     """Everything that is needed to generate the frames."""
 
     photo: np.ndarray  # uint8 (H, W, 3), as large as the video
@@ -187,7 +186,7 @@ class Scene:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield the video's frames, uint8 RGB (height, width, 3)."""
-        generated = self.in_one_thread(self._generate())
+        generated = self._in_one_thread(self._generate())
         if self.options.crop:
             yield from (frame.face for frame in generated)
             return
@@ -195,7 +194,7 @@ class Scene:
         for frame in generated:
             yield paster.paste_frame(frame)
 
-    def in_one_thread(self, frames: Iterator[T]) -> Iterator[T]:
+    def _in_one_thread(self, frames: Iterator[OutputFrame]) -> Iterator[OutputFrame]:
         """The same frames; on a CPU PyTorch has one thread while one is generated, but not while the caller uses it."""
         while True:
             with one_thread(self.device.type == "cpu"):
@@ -216,7 +215,7 @@ class Scene:
         return animate(self.generator, self.aligned, features, self.options.expression, float(rate))
 
 
-def prepare(photo: Path, speech: Path | Speech, options: RenderOptions, on_note: OnNote | None) -> Scene:
+def _prepare(photo: Path, speech: Path | Speech, options: RenderOptions, on_note: OnNote | None) -> _Scene:
     """Read the inputs, those that are checked fastest first, and detect the face."""
     device = pick_device(options.device)
     seconds: dict[str, float] = {}
@@ -227,7 +226,7 @@ def prepare(photo: Path, speech: Path | Speech, options: RenderOptions, on_note:
         if on_note:
             on_note(text)
 
-    with timed(seconds, "photo"):
+    with _timed(seconds, "photo"):
         image = load_photo(photo, on_note=note)
         face = select_face(
             image,
@@ -241,14 +240,14 @@ def prepare(photo: Path, speech: Path | Speech, options: RenderOptions, on_note:
         fitted, transform = _fit(image, face.transform, options.max_size)
     for text in face.notes:
         note(text)
-    with timed(seconds, "speech"):
+    with _timed(seconds, "speech"):
         audio = speech if isinstance(speech, Speech) else load_speech(speech, options.track)
     for text in audio.notes:
         note(text)
-    with timed(seconds, "weights"):
+    with _timed(seconds, "weights"):
         torch.manual_seed(options.seed)
         generator, weights = _load_generator(options.weights, device)
-    return Scene(fitted, transform, aligned, face, audio, generator, weights, device, options, notes, seconds)
+    return _Scene(fitted, transform, aligned, face, audio, generator, weights, device, options, notes, seconds)
 
 
 def _load_generator(
@@ -280,16 +279,16 @@ def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.nd
     return image, transform
 
 
-def output_path(photo: Path, speech: Path, out: str | Path | None, video_format: str = "mp4") -> Path:
+def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
     """Return the path of the video: PHOTO_SPEECH.mp4, unless the caller names a file."""
     photo_name, speech_name = ("stdin" if str(path) in STDIN_NAMES else path.stem for path in (photo, speech))
-    name = f"{photo_name}_{speech_name}.{video_format}"
+    name = f"{photo_name}_{speech_name}.mp4"
     if out is None:
         return Path(name)
     out = Path(out)
     if is_folder("--out", out):
         return out / name
-    if video_format == "mp4" and out.suffix.lower() not in VIDEO_SUFFIXES:
+    if out.suffix.lower() not in VIDEO_SUFFIXES:
         raise TalkfaceError(
             f"--out {out} does not end in {', '.join(VIDEO_SUFFIXES)}: the video is an mp4.",
             f"Use {out.stem or 'out'}.mp4.",
@@ -297,20 +296,20 @@ def output_path(photo: Path, speech: Path, out: str | Path | None, video_format:
     return out
 
 
-def check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
+def _check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
     outputs = {"--out": out} | ({} if options.json is None else {"--json": Path(options.json)})
     inputs = [path for path in (photo, speech, options.weights) if isinstance(path, str | Path)]
     check_output_files(outputs, inputs)
 
 
 @contextmanager
-def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
+def _timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
-def manifest_of(report: Report, scene: Scene, inputs: Mapping[str, tuple[str | Path, Path | None]]) -> dict[str, Any]:
+def _manifest(report: Report, scene: _Scene, inputs: Mapping[str, tuple[str | Path, Path | None]]) -> dict[str, Any]:
     """Describe what was done, in values that JSON can hold.
 
     Args:

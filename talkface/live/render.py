@@ -15,7 +15,7 @@ from talkface.config import MFCC_COEFFS
 from talkface.device import one_thread
 from talkface.errors import TalkfaceError
 from talkface.face.paste import Paster
-from talkface.files import STDIN_NAMES, check_output_files, repeatable, write_json
+from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, write_json
 from talkface.live.frames import LiveFrames
 from talkface.live.output import STDOUT
 from talkface.live.sound import LiveSound
@@ -25,7 +25,7 @@ from talkface.media.audio import Speech
 from talkface.media.pcm import SoundFormat
 from talkface.model.inference import OutputFrame
 from talkface.render_options import RenderOptions
-from talkface.rendering import OnNote, Scene, prepare, timed
+from talkface.rendering import OnNote, _Scene
 
 
 def render_live(
@@ -65,7 +65,7 @@ def render_live(
         scene = _prepared(photo_file, name, source.sound, options, on_note)
         if options.skip_early:
             source.skip_held()
-        with timed(scene.seconds, "frames"), one_thread(scene.device.type == "cpu"):
+        with rendering._timed(scene.seconds, "frames"), one_thread(scene.device.type == "cpu"):
             report = write_live(
                 _live_face(scene),
                 source,
@@ -118,7 +118,17 @@ def stream(
     who, live = _live_face(scene), LiveSound(blocks, sound)
     ahead = options.look_ahead / 1000
     frames = LiveFrames(who.generator, who.face, who.show, live, options.rate, ahead, expression=options.expression)
-    return scene.in_one_thread(iter(frames))
+    return _in_one_thread(iter(frames), scene.device.type == "cpu")
+
+
+def _in_one_thread(frames: Iterator[np.ndarray], wanted: bool) -> Iterator[np.ndarray]:
+    """The same frames; PyTorch has one thread while one is made, but not while the caller uses it."""
+    while True:
+        with one_thread(wanted):
+            frame = next(frames, None)
+        if frame is None:
+            return
+        yield frame
 
 
 def _sound_format(options: RenderOptions) -> str:
@@ -135,20 +145,23 @@ def _check_output(photo: str | Path, speech: str | Path, out: str | Path | None,
         if options.json is not None:
             check_output_files({"--json": Path(options.json)}, [photo])
         return STDOUT
-    path = rendering.output_path(Path(photo), Path(speech), out, options.video_format)
-    rendering.check_outputs(path, photo, speech, options)
+    path = rendering._output(Path(photo), Path(speech), out if options.video_format == "mp4" else None)
+    if options.video_format != "mp4":
+        path = path.with_suffix(f".{options.video_format}")
+        path = path if out is None else Path(out) / path if is_folder("--out", Path(out)) else Path(out)
+    rendering._check_outputs(path, photo, speech, options)
     return path
 
 
 def _prepared(
     photo: Path, speech: str | Path, sound: SoundFormat, options: RenderOptions, on_note: OnNote | None
-) -> Scene:
+) -> _Scene:
     """The face and the networks; of the sound only the format is known."""
     unheard = Speech(np.zeros((0, MFCC_COEFFS), np.float32), 0.0, 0.0, Path(speech), sound.rate, sound.channels)
-    return prepare(photo, unheard, options, on_note)
+    return rendering._prepare(photo, unheard, options, on_note)
 
 
-def _live_face(scene: Scene) -> LiveFace:
+def _live_face(scene: _Scene) -> LiveFace:
     show = _face_alone if scene.options.crop else Paster(scene.photo, scene.transform).paste_frame
     return LiveFace(scene.generator, scene.aligned, show, scene.width, scene.height)
 
@@ -157,11 +170,11 @@ def _face_alone(frame: OutputFrame) -> np.ndarray:
     return frame.face
 
 
-def _manifest(report: LiveReport, scene: Scene, photo: str | Path, photo_file: Path) -> dict[str, Any]:
+def _manifest(report: LiveReport, scene: _Scene, photo: str | Path, photo_file: Path) -> dict[str, Any]:
     """The manifest of `render`, with what is known of the live sound."""
     seconds = scene.seconds | {"encoding": 0.0}
     whole = rendering.Report(Path(report.out), report.frames, scene.width, scene.height, seconds, scene.notes)
-    described = rendering.manifest_of(whole, scene, {"photo": (photo, photo_file), "speech": (scene.speech.path, None)})
+    described = rendering._manifest(whole, scene, {"photo": (photo, photo_file), "speech": (scene.speech.path, None)})
     described["speech"] = {
         "path": str(scene.speech.path),
         "format": scene.options.sound_format,
