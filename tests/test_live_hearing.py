@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from talkface.config import SOUND_RATE
-from talkface.live.hearing import MfccEar, RecogniserEar, live_lips
+from talkface.live.hearing import MfccFeatures, RecogniserFeatures, live_lips
 from talkface.live.sound import LiveSound
 from talkface.live.source import stamped
 from talkface.media.audio import mfcc_of
@@ -32,44 +32,44 @@ def live(samples):
 
 
 @pytest.fixture(params=["recogniser", "mfcc"])
-def make_ear(request, loudness_encoder):
-    """Makes an ear for samples at 16 kHz."""
+def make_features(request, loudness_encoder):
+    """Makes the features of samples at 16 kHz."""
 
     def make(samples, look_ahead=LOOK_AHEAD):
         sound = live(samples)
         if request.param == "mfcc":
-            return MfccEar(sound, FPS, look_ahead)
-        return RecogniserEar(loudness_encoder, sound, FPS, look_ahead)
+            return MfccFeatures(sound, FPS, look_ahead)
+        return RecogniserFeatures(loudness_encoder, sound, FPS, look_ahead)
 
     return make
 
 
-def hear(ear, number):
-    ear.sound.wait_until(float(number / FPS) + LOOK_AHEAD)
-    return ear.around(number)
+def hear(features, number):
+    features.sound.wait_until(float(number / FPS) + LOOK_AHEAD)
+    return features.around(number)
 
 
 @pytest.mark.parametrize("number", [0, 3, 40])
-def test_sound_after_the_look_ahead_has_no_effect(make_ear, number):
+def test_sound_after_the_look_ahead_has_no_effect(make_features, number):
     sound = syllables(3)
     changed = sound.copy()
     changed[round((number / 25 + LOOK_AHEAD) * SOUND_RATE) :] = 0.9
-    one, other = hear(make_ear(sound), number), hear(make_ear(changed), number)
+    one, other = hear(make_features(sound), number), hear(make_features(changed), number)
     np.testing.assert_array_equal(one.features, other.features)
     assert one.place == other.place
 
 
 @pytest.mark.parametrize("number, before", [(0, 0), (3, 3), (40, REACH)])
-def test_a_frame_comes_with_those_before_it_and_the_known_ones_after_it(make_ear, number, before):
-    heard = hear(make_ear(syllables(3)), number)
+def test_a_frame_comes_with_those_before_it_and_the_known_ones_after_it(make_features, number, before):
+    heard = hear(make_features(syllables(3)), number)
     assert heard.place == before
     assert 1 <= len(heard.features) - 1 - before <= LOOK_AHEAD * 25
 
 
-def test_without_look_ahead_a_frame_has_its_own_features(make_ear):
-    ear = make_ear(syllables(3), 0.02)
-    ear.sound.wait_until(1.02)
-    heard = ear.around(25)
+def test_without_look_ahead_a_frame_has_its_own_features(make_features):
+    features = make_features(syllables(3), 0.02)
+    features.sound.wait_until(1.02)
+    heard = features.around(25)
     assert len(heard.features) == heard.place + 1
 
 
@@ -77,9 +77,9 @@ def test_the_recognisers_features_are_those_of_the_whole_recording(loudness_enco
     """The stand-in for the recogniser depends on two columns of the spectrogram only, so that windows agree."""
     samples = syllables(4)
     vectors = speech_vectors(loudness_encoder, samples)
-    ear = RecogniserEar(loudness_encoder, live(samples), FPS, LOOK_AHEAD)
+    features = RecogniserFeatures(loudness_encoder, live(samples), FPS, LOOK_AHEAD)
     for number in (0, 1, 30, 99):
-        heard = hear(ear, number)
+        heard = hear(features, number)
         first = number - heard.place
         wanted = features_at(vectors, (first + np.arange(len(heard.features)) + 0.5) / 25)
         # The last column of a window is cut off; Whisper's floor depends on the loudest value of each window.
@@ -89,9 +89,9 @@ def test_the_recognisers_features_are_those_of_the_whole_recording(loudness_enco
 def test_mfcc_windows_are_those_of_the_whole_recording_up_to_the_speech_level():
     samples = syllables(8)
     whole = mfcc_windows(mfcc_of(samples, SOUND_RATE), 200)
-    ear = MfccEar(live(samples), FPS, LOOK_AHEAD)
+    features = MfccFeatures(live(samples), FPS, LOOK_AHEAD)
     for number in range(200):
-        heard = hear(ear, number)
+        heard = hear(features, number)
         if number in (110, 150, 199):
             wanted = whole[number - heard.place :][: len(heard.features)]
             # A level that differs by some dB shifts the first coefficient: 5.1 a dB, divided by 50.
@@ -100,21 +100,21 @@ def test_mfcc_windows_are_those_of_the_whole_recording_up_to_the_speech_level():
 
 
 def test_how_loud_speech_is_has_no_effect_on_mfcc_windows():
-    loud, soft = (MfccEar(live(gain * syllables(3)), FPS, LOOK_AHEAD) for gain in (1, 0.1))
+    loud, soft = (MfccFeatures(live(gain * syllables(3)), FPS, LOOK_AHEAD) for gain in (1, 0.1))
     for number in range(60):
         one, other = hear(loud, number), hear(soft, number)
     np.testing.assert_allclose(one.features, other.features, atol=0.02)
 
 
 def test_silence_is_silence_before_any_speech():
-    heard = hear(MfccEar(live(np.zeros(SOUND_RATE, np.float32)), FPS, LOOK_AHEAD), 10)
+    heard = hear(MfccFeatures(live(np.zeros(SOUND_RATE, np.float32)), FPS, LOOK_AHEAD), 10)
     np.testing.assert_allclose(heard.features, np.broadcast_to(SILENCE, heard.features.shape), atol=1e-5)
 
 
-def test_the_last_frames_have_silence_after_them(make_ear):
+def test_the_last_frames_have_silence_after_them(make_features):
     """The sound ends after 1 s: what follows must not be asked for."""
-    ear = make_ear(syllables(1))
-    heard = hear(ear, 24)
+    features = make_features(syllables(1))
+    heard = hear(features, 24)
     assert np.isfinite(heard.features).all()
     assert heard.place == REACH
 
@@ -123,10 +123,10 @@ def test_live_lips_are_the_lips_of_the_sequence_about_each_frame(make_generator)
     generator, samples = make_generator(), syllables(2)
     face = AlignedFace(np.zeros((256, 256, 3), np.uint8), generator.audio_encoder.template.numpy() + 150, np.ones(2))
     face = face._replace(lips=face.lips.astype(np.float32))
-    ear = MfccEar(live(samples), FPS, LOOK_AHEAD)
-    ear.sound.wait_until(2)
-    found = list(live_lips(generator, face, ear, range(3)))
-    heard = MfccEar(ear.sound, FPS, LOOK_AHEAD)
+    features = MfccFeatures(live(samples), FPS, LOOK_AHEAD)
+    features.sound.wait_until(2)
+    found = list(live_lips(generator, face, features, range(3)))
+    heard = MfccFeatures(features.sound, FPS, LOOK_AHEAD)
     for number in range(3):
         around = heard.around(number)
         wanted = list(predict_lips(generator, face, around.features))[around.place]
@@ -138,7 +138,7 @@ def test_frames_and_sound_are_in_step_after_ten_minutes(loudness_encoder, rate):
     """A sound that repeats every second has the same features in every second."""
     second = np.interp(np.arange(rate) / rate, np.arange(SOUND_RATE) / SOUND_RATE, syllables(1)).astype(np.float32)
     sound = LiveSound(stamped(second[:, None] for _ in range(600)), SoundFormat("f32le", rate))
-    ear = RecogniserEar(loudness_encoder, sound, FPS, LOOK_AHEAD)
-    early, late = hear(ear, 10 * 25 + 3), hear(ear, 598 * 25 + 3)
+    features = RecogniserFeatures(loudness_encoder, sound, FPS, LOOK_AHEAD)
+    early, late = hear(features, 10 * 25 + 3), hear(features, 598 * 25 + 3)
     np.testing.assert_allclose(early.features, late.features, atol=0.02)
     assert np.ptp(early.features) > 0.1

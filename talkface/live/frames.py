@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from talkface.live.hearing import Ear, MfccEar, RecogniserEar, live_lips
+from talkface.live.hearing import FeatureSource, MfccFeatures, RecogniserFeatures, live_lips
 from talkface.live.sound import LiveSound
 from talkface.media.timing import frame_count
 from talkface.model.backend import speech_encoder_beside
@@ -100,16 +100,16 @@ class LiveFrames:
         if is_paper(generator):
             from talkface.model.torch_engine import generate_paper_frames
 
-            ear: Ear = MfccEar(sound, fps, look_ahead, alone=True)
-            windows = (heard.features[heard.place] for heard in map(ear.around, self._numbers()))
+            features: FeatureSource = MfccFeatures(sound, fps, look_ahead, alone=True)
+            windows = (heard.features[heard.place] for heard in map(features.around, self._numbers()))
             self._made: Iterator[OutputFrame] = generate_paper_frames(generator, face, windows)
             return
         speaker = cast("Generator | OnnxGenerator", generator)
         if takes_mfcc(speaker):
-            ear = MfccEar(sound, fps, look_ahead)
+            features = MfccFeatures(sound, fps, look_ahead)
         else:
-            ear = RecogniserEar(speech_encoder_beside(speaker), sound, fps, look_ahead)
-        lips = live_lips(speaker, face, ear, self._numbers(), expression)
+            features = RecogniserFeatures(speech_encoder_beside(speaker), sound, fps, look_ahead)
+        lips = live_lips(speaker, face, features, self._numbers(), expression)
         self._made = generate_frames(speaker, face, lips, float(fps))
 
     def __iter__(self) -> Iterator[np.ndarray]:

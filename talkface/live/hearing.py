@@ -49,8 +49,8 @@ LEVEL_FLOOR = -45.0  # dB: what is softer than this is not taken for speech
 GRID = 0.02  # s: the length of a window is a multiple of this
 
 
-class Around(NamedTuple):
-    """What is heard of one frame."""
+class FrameContext(NamedTuple):
+    """The features of a frame and of its neighbours."""
 
     features: np.ndarray
     """float32 (n, F), or (n, 20, 13) MFCC windows: of the frame, of up to 8 before it and of those after it that are
@@ -59,14 +59,14 @@ class Around(NamedTuple):
     """Which of them the frame is."""
 
 
-class Ear(Protocol):
-    """Turns sound into the features of a frame."""
+class FeatureSource(Protocol):
+    """Makes the features of frames from live sound."""
 
-    def around(self, number: int) -> Around:
+    def around(self, number: int) -> FrameContext:
         """The features of a frame, once the sound of its look-ahead has come."""
 
 
-class RecogniserEar:
+class RecogniserFeatures:
     """Features of the speech recogniser.
 
     Args:
@@ -79,7 +79,7 @@ class RecogniserEar:
     def __init__(self, encoder: AnyEncoder, sound: LiveSound, fps: Fraction, look_ahead: float) -> None:
         self.encoder, self.sound, self.fps, self.look_ahead = encoder, sound, fps, look_ahead
 
-    def around(self, number: int) -> Around:
+    def around(self, number: int) -> FrameContext:
         """The features of a frame: float32 (n, 768)."""
         due = float(number / self.fps) + self.look_ahead
         # After the end of the sound there is silence, as `talkface.model.hearing` has it for whole recordings.
@@ -91,10 +91,10 @@ class RecogniserEar:
         times = (np.arange(first, number + REACH + 1) + 0.5) / float(self.fps)
         # Both vectors of a frame that counts as known lie within the window.
         known = (times + 1 / VECTORS_PER_SECOND <= end + 1e-6) | (np.arange(len(times)) <= number - first)
-        return Around(features_at(vectors, times[known] - start - PADDING), number - first)
+        return FrameContext(features_at(vectors, times[known] - start - PADDING), number - first)
 
 
-class MfccEar:
+class MfccFeatures:
     """The paper's windows of MFCC, whose level follows the speech of the last seconds.
 
     Args:
@@ -109,7 +109,7 @@ class MfccEar:
         self._loudest: deque[float] = deque(maxlen=LEVEL_SECONDS * STEPS_PER_SECOND)
         self._next_step = 0  # the first one that has not counted for the level
 
-    def around(self, number: int) -> Around:
+    def around(self, number: int) -> FrameContext:
         """The windows of a frame: float32 (n, 20, 13)."""
         due = float(number / self.fps) + self.look_ahead
         over = self.sound.ended and due >= self.sound.duration
@@ -124,7 +124,7 @@ class MfccEar:
         decibels = mel_decibels(np.pad(samples[:length], (0, max(length - len(samples), 0))))
         mfcc = mfcc_at_level(decibels, self._level(decibels, begin))
         frames = self._frames_known(number, last)
-        return Around(
+        return FrameContext(
             mfcc_windows(mfcc, frames - first, self.fps, offset=-begin / STEPS_PER_SECOND, first=first), number - first
         )
 
@@ -143,19 +143,23 @@ class MfccEar:
 
 
 def live_lips(
-    generator: Generator | OnnxGenerator, face: AlignedFace, ear: Ear, numbers: Iterable[int], expression: float = 1.0
+    generator: Generator | OnnxGenerator,
+    face: AlignedFace,
+    features: FeatureSource,
+    numbers: Iterable[int],
+    expression: float = 1.0,
 ) -> Iterator[np.ndarray]:
     """The lips of each frame, float32 (40, 2) px of the aligned face.
 
     Args:
         generator: in eval mode.
         face: who speaks.
-        ear: where features come from.
+        features: where features come from.
         numbers: of the frames; each is asked for when its sound has come.
         expression: factor on the opening of the mouth.
     """
     for number in numbers:
-        heard = ear.around(number)
+        heard = features.around(number)
         *_, lips = _first(predict_lips(generator, face, heard.features, expression), heard.place + 1)
         yield lips
 

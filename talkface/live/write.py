@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -67,7 +67,9 @@ class LiveReport:
             times = f"{self.latency_median_ms:.0f} ms (median), {self.latency_95_ms:.0f} ms (95th percentile)"
             parts.append(f"sound to frame {times}")
         else:
-            parts.append("sound to frame not measured, because the sound came faster than it plays")
+            parts.append(
+                "sound to frame not measured: most of the sound came faster than it plays, or before the first frame"
+            )
         if self.silence_seconds:
             parts.append(f"{self.silence_seconds:.1f} s of silence inserted")
         if self.repeated:
@@ -87,7 +89,6 @@ def write_live(
     raw: bool = False,
     crf: int = 18,
     mark: bool = True,
-    on_step: Callable[[int, int], None] | None = None,
 ) -> LiveReport:
     """Write frames as their sound comes, until the sound ends, Ctrl-C is pressed or nobody reads the output any more.
 
@@ -101,7 +102,6 @@ def write_live(
         raw: whether raw frames are written in place of a fragmented mp4.
         crf: x264's quality.
         mark: whether the metadata say that the video is synthetic.
-        on_step: called with (frames done, frames whose sound has come) after every frame.
 
     Raises:
         TalkfaceError: no sound came, or the output cannot be written. A file without frames is deleted; frames that
@@ -110,16 +110,14 @@ def write_live(
     ready = source.clock()
     latency = Latency(ready)
     target = Target(out)
-    options: dict[str, Any] = {} if raw else {"crf": crf, "mark": mark}
-    video = (
-        RawVideo(target, latency.left)
-        if raw
-        else FragmentedVideo(target, who.width, who.height, fps, source.sound, on_left=latency.left, **options)
-    )
+    size, sound = (who.width, who.height), source.sound
+    video: RawVideo | FragmentedVideo = RawVideo(target, latency.left)
+    if not raw:
+        video = FragmentedVideo(target, *size, fps, sound, crf=crf, mark=mark, on_left=latency.left)
     stopped = False
     try:
         with suppress(OutputClosed), video:
-            live = LiveSound(source, source.sound, video.write_sound)
+            live = LiveSound(source, sound, video.write_sound)
             frames = LiveFrames(
                 who.generator,
                 who.face,
@@ -135,8 +133,6 @@ def write_live(
             try:
                 for picture in frames:
                     video.write(picture)
-                    if on_step:
-                        on_step(video.frames, video.frames)
             except KeyboardInterrupt:
                 stopped = True
     except BaseException:

@@ -61,7 +61,7 @@ class LivingPaster(Paster):
             resample(list(self._photo_flow(frame.flow)), lips, flow)
             sources[self._part(lips)] = lips.grid + flow
         target = result[self.field.rows, self.field.columns]
-        cv2.remap(self.photo, sources, None, cv2.INTER_CUBIC, self._result, cv2.BORDER_REPLICATE)
+        cv2.remap(self.photo, sources, None, cv2.INTER_CUBIC, self._result, cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         target[:] = self._result
         if pose.closed:
             self._blink(result, pose.closed, places, bound)
