@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,13 +10,9 @@ import torch
 import torch.nn.functional as F
 
 from talkface.errors import TalkfaceError
+from talkface.workers import cores as cores
 
 MIN_MPS_TORCH = (2, 13)  # earlier versions lack grid_sample(padding_mode="border") on MPS (pytorch#125098)
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

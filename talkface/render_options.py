@@ -19,6 +19,7 @@ MAX_CRF = 51
 MAX_EXPRESSION = 4.0
 MIN_SIZE = 64  # px, of --max-size
 LANDMARKS = ("mesh", "fan")
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 
 
 @dataclass(frozen=True)

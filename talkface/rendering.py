@@ -12,6 +12,7 @@ One frame is in memory at a time, so memory does not grow with the length of the
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import time
 from collections.abc import Callable, Iterator
@@ -34,6 +35,7 @@ from talkface.face.align import warp
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, sha256, write_json
+from talkface.kept import Kept
 from talkface.media.audio import Speech, load_speech
 from talkface.media.decode import stream_audio
 from talkface.media.ffmpeg import ffmpeg_exe
@@ -48,11 +50,10 @@ from talkface.model.inference import AlignedFace, OutputFrame
 from talkface.model.paper import PaperGenerator
 from talkface.model.recogniser import load_speech_encoder
 from talkface.model.talking import animate, takes_mfcc
-from talkface.render_options import RenderOptions
+from talkface.render_options import VIDEO_SUFFIXES, RenderOptions
 
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
-VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
 MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track")
 
 
@@ -86,6 +87,7 @@ def render(
     *,
     on_step: OnStep | None = None,
     on_note: OnNote | None = None,
+    kept: Kept | None = None,
     **changes: Any,
 ) -> Report:
     """Write an mp4 in which the face of `photo` says what is in `speech`.
@@ -99,6 +101,7 @@ def render(
         options: how to render. Default: RenderOptions().
         on_step: called with (frames done, frames in total) after every frame.
         on_note: called with each of the report's notes as soon as it is known.
+        kept: networks and faces that earlier calls with the same object have loaded and detected are used again.
         changes: fields of `options` by name, as in render("a.jpg", "b.wav", "o.mp4", crop=True).
 
     Raises:
@@ -110,7 +113,7 @@ def render(
     out = _output(Path(photo), Path(speech), out)
     _check_outputs(out, photo, speech, options)
     with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
-        scene = _prepare(photo_file, speech_file, options, on_note)
+        scene = _prepare(photo_file, speech_file, options, on_note, kept)
         seconds = scene.seconds
         writer = VideoWriter(
             out,
@@ -171,6 +174,7 @@ class _Scene:
     options: RenderOptions
     notes: list[str]
     seconds: dict[str, float]
+    kept: Kept
 
     @property
     def width(self) -> int:
@@ -211,12 +215,16 @@ class _Scene:
         else:
             blocks = stream_audio(self.speech.path, SOUND_RATE, self.options.track)
             times = (float((k + Fraction(1, 2)) / rate) for k in range(count))
-            features = stream_features(stream_vectors(load_speech_encoder(device=self.device), blocks), times)
+            encoder = self.kept.once(("speech encoder", self.device), lambda: load_speech_encoder(device=self.device))
+            features = stream_features(stream_vectors(encoder, blocks), times)
         return animate(self.generator, self.aligned, features, self.options.expression, float(rate))
 
 
-def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote | None) -> _Scene:
+def _prepare(
+    photo: Path, speech: Path, options: RenderOptions, on_note: OnNote | None, kept: Kept | None = None
+) -> _Scene:
     """Read the inputs, those that are checked fastest first, and detect the face."""
+    kept = kept or Kept(limit=0)
     device = pick_device(options.device)
     seconds: dict[str, float] = {}
     notes: list[str] = []
@@ -228,13 +236,18 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
 
     with _timed(seconds, "photo"):
         image = load_photo(photo, on_note=note)
-        face = select_face(
-            image,
-            str(photo),
-            number=options.face,
-            box=options.box,
-            landmarks=options.landmarks,
-            device=device,
+        # By content: the photo may have been replaced since it was seen. Its name is in notes and errors.
+        seen = (hashlib.sha256(image).digest(), image.shape, str(photo))
+        face = kept.once(
+            ("face", *seen, options.face, options.box, options.landmarks, device),
+            lambda: select_face(
+                image,
+                str(photo),
+                number=options.face,
+                box=options.box,
+                landmarks=options.landmarks,
+                device=device,
+            ),
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
         fitted, transform = _fit(image, face.transform, options.max_size)
@@ -246,8 +259,10 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
         note(text)
     with _timed(seconds, "weights"):
         torch.manual_seed(options.seed)
-        generator, weights = _load_generator(options.weights, device)
-    return _Scene(fitted, transform, aligned, face, audio, generator, weights, device, options, notes, seconds)
+        generator, weights = kept.once(
+            ("generator", options.weights, device), lambda: _load_generator(options.weights, device)
+        )
+    return _Scene(fitted, transform, aligned, face, audio, generator, weights, device, options, notes, seconds, kept)
 
 
 def _load_generator(

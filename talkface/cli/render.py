@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from talkface import console
+from talkface.cli import batch
 from talkface.cli.options import DEVICE, QUIET, parse_box, seed_option
 from talkface.render_options import RenderOptions
 
@@ -15,12 +16,18 @@ from talkface.render_options import RenderOptions
 def render(
     context: typer.Context,
     photo: Annotated[
-        Path, typer.Argument(metavar="PHOTO", help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...")
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="PHOTO", help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...; or a folder of photos."
+        ),
+    ] = None,
     speech: Annotated[
-        Path,
-        typer.Argument(metavar="SPEECH", help="A recording, or a video with sound; - is standard input."),
-    ],
+        Path | None,
+        typer.Argument(
+            metavar="SPEECH",
+            help="A recording, or a video with sound; - is standard input; or a folder of recordings.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The video. Default: PHOTO_SPEECH.mp4 in the current folder.")
     ] = None,
@@ -63,17 +70,24 @@ def render(
     seed: Annotated[
         int, seed_option("Seed for generators that draw random numbers; the bundled one draws none.")
     ] = RenderOptions.seed,
+    out_dir: batch.OUT_DIR = None,
+    jobs: batch.JOBS = None,
+    resume: batch.RESUME = False,
+    report_file: batch.REPORT = None,
+    engine: batch.ENGINE = "local",
+    workers: batch.WORKERS = 0,
     quiet: QUIET = False,
 ) -> None:
     """Write an mp4 in which the face of PHOTO says what is in SPEECH.
 
     An existing video of that name is replaced when the new one is complete. Names that begin with a dash go after --.
+
+    Many videos: with a folder as PHOTO or SPEECH and --out-dir, or with --jobs. Networks are loaded once, several jobs
+    run at a time, and a job that fails does not stop the others. Files that no batch has written are kept.
     """
     if context.args:
         name = context.args[0]
         context.fail(f"Got an unexpected argument {name}. The video is named with -o: -o {name}")
-    from talkface.rendering import render as render_video
-
     options = RenderOptions(
         fps=fps,
         crf=crf,
@@ -90,6 +104,15 @@ def render(
         expression=expression,
         seed=seed,
     )
+    settings = batch.Settings(out_dir, jobs, resume, report_file, engine, workers)
+    if settings.wanted:
+        batch.run(context, photo, speech, out, options, settings, quiet=quiet)
+        return
+    settings.refuse_if_given(context)
+    if photo is None or speech is None:
+        context.fail(f"Missing argument '{'PHOTO' if photo is None else 'SPEECH'}'.")
+    from talkface.rendering import render as render_video
+
     with console.progress("Rendering", quiet=quiet) as on_step:
         report = render_video(
             photo, speech, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
