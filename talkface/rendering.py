@@ -237,7 +237,7 @@ def _prepare(
     with _timed(seconds, "photo"):
         image = load_photo(photo, on_note=note)
         # By content: the photo may have been replaced since it was seen. Its name is in notes and errors.
-        seen = (hashlib.sha256(image).digest(), image.shape, str(photo))
+        seen = (hashlib.sha256(image.data).digest(), image.shape, str(photo))
         face = kept.once(
             ("face", *seen, options.face, options.box, options.landmarks, device),
             lambda: select_face(

@@ -6,7 +6,7 @@ function that sends what it is given to the parent process:
 
     worker = Worker()
     worker.begin(render_job, job)
-    for worker, message in messages([worker]):      # Reported(value), ..., then Finished(result) or Failed(problem, fix)
+    for worker, message in messages([worker]):      # Reported(value), ..., then Finished(result) or Failed(...)
         ...
     worker.stop()
 """
@@ -29,9 +29,7 @@ from talkface.errors import TalkfaceError
 
 TIMEOUT = 600.0  # seconds without a message, after which a process counts as hung and is killed
 CRASHED = "The process that worked on it has crashed."
-CRASHED_FIX = (
-    "Check the free memory, and use fewer --workers. If it crashes alone as well, report a bug with this input."
-)
+CRASHED_FIX = "Check the free memory. If it crashes again while nothing else runs, report a bug with this input."
 
 
 @dataclass(frozen=True)
@@ -67,7 +65,7 @@ def cores() -> int:
 
 
 class Worker:
-    """A process, the pipe to it, and whether it is alive. The process starts at once and imports what its tasks need."""
+    """A process, the pipe to it, and whether it is alive. It starts at once and imports what its tasks need."""
 
     def __init__(self) -> None:
         # Spawned, not forked: the fork of a process in which torch has run threads can hang.

@@ -3,9 +3,9 @@
     jobs = folder_jobs(Path("photos"), Path("speech.wav"), RenderOptions())
     report = render_batch(Batch(jobs, out_dir=Path("out")))
 
-The jobs come from folders or a CSV file (`jobs`). An engine (`local_engine`, `ray_engine`) distributes them to processes
-(`work`), each of which loads the networks once. A job that fails does not stop the others. What is complete is recorded
-in the folder of the videos (`state`), so that a later batch can pass over it and overwrites nothing else.
+The jobs come from folders or a CSV file (`jobs`). An engine (`local_engine`, `ray_engine`) distributes them to
+processes (`work`), each of which loads the networks once. A job that fails does not stop the others. What is complete
+is recorded in the folder of the videos (`state`), so that a later batch can pass over it and overwrites nothing else.
 """
 
 from __future__ import annotations

@@ -15,12 +15,14 @@ from talkface.errors import TalkfaceError
 from talkface.files import STDIN_NAMES, is_folder, require_file
 from talkface.render_options import VIDEO_SUFFIXES, RenderOptions
 
-PHOTO_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .webp .tif .tiff .bmp .dib .gif .avif .heic .heif .jp2 .ppm .tga .ico .qoi".split()
+PHOTO_SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".dib", ".gif", ".avif", ".heic"),
+    *(".heif", ".jp2", ".ppm", ".tga", ".ico", ".qoi"),
 )
-SPEECH_SUFFIXES = frozenset(
-    ".wav .mp3 .m4a .m4b .aac .flac .ogg .oga .opus .wma .aif .aiff .aifc .amr .au .caf .ac3 .mka "
-    ".mp4 .m4v .mov .mkv .webm .avi .mpg .mpeg .mts .m2ts .3gp .ogv .wmv .flv".split()
+SPEECH_SUFFIXES = (
+    *(".wav", ".mp3", ".m4a", ".m4b", ".aac", ".flac", ".ogg", ".oga", ".opus", ".wma", ".aif", ".aiff", ".aifc"),
+    *(".amr", ".au", ".caf", ".ac3", ".mka", ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".mts"),
+    *(".m2ts", ".3gp", ".ogv", ".wmv", ".flv"),
 )
 REQUIRED = ("photo", "speech")
 SHOWN = 5  # names in a message
@@ -192,7 +194,7 @@ def _key(name: PurePath) -> str:
     return os.path.normpath(name).casefold()
 
 
-def _files(folder: Path, suffixes: frozenset[str], what: str, on_note: Callable[[str], None]) -> Iterator[Path]:
+def _files(folder: Path, suffixes: Sequence[str], what: str, on_note: Callable[[str], None]) -> Iterator[Path]:
     """Yield the files of a folder that have one of the suffixes, by name."""
     try:
         files = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
@@ -202,7 +204,7 @@ def _files(folder: Path, suffixes: frozenset[str], what: str, on_note: Callable[
     others = [path.name for path in files if path.suffix.lower() not in suffixes]
     if not wanted:
         raise TalkfaceError(
-            f"{folder} has no {what}: none of its {len(files)} files is called {_some(sorted(suffixes))}.",
+            f"{folder} has no {what}: none of its {len(files)} files is called {_some(suffixes)}.",
             f"Name a folder of {what}.",
         )
     if others:
@@ -210,6 +212,6 @@ def _files(folder: Path, suffixes: frozenset[str], what: str, on_note: Callable[
     return iter(wanted)
 
 
-def _some(names: list[str]) -> str:
+def _some(names: Sequence[str]) -> str:
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

@@ -133,7 +133,7 @@ class State:
                     pass
             else:
                 self._add(record)
-            os.replace(part, out)
+            part.replace(out)
 
     def _add(self, record: Record) -> None:
         line = json.dumps(dataclasses.asdict(record), ensure_ascii=False) + "\n"

@@ -119,20 +119,12 @@ def _table(rows: list) -> list[list[str]]:
     """Return the rows of the table, of a long batch only those of the jobs that failed."""
     shown = rows if len(rows) <= SHOWN_ROWS else [row for row in rows if row.status == "failed"]
     cells = [
-        [
-            f"{row.job.number} {row.job.out}",
-            row.status,
-            str(row.frames or "–"),
-            f"{row.seconds:.1f}" if row.seconds else "–",
-        ]
-        for row in shown
+        [f"{row.job.number} {row.job.out}", row.status, str(row.frames or ""), f"{row.seconds:.1f}"] for row in shown
     ]
     return [["video", "", "frames", "seconds"], *cells]
 
 
 def _summary(counts: dict[str, int], seconds: float, per_minute: float, workers: int) -> str:
     parts = [f"{counts[status]} {status}" for status in ("done", "unchanged", "failed") if counts[status]]
-    at_a_time = f", {workers} at a time" if workers else ""
-    return (
-        f"{sum(counts.values())} jobs: {', '.join(parts)} in {seconds:.1f} s ({per_minute:.1f} videos/min{at_a_time})"
-    )
+    speed = f" ({per_minute:.1f} videos/min, {workers} at a time)" if workers else ""
+    return f"{sum(counts.values())} jobs: {', '.join(parts)} in {seconds:.1f} s{speed}"
