@@ -18,6 +18,7 @@ from talkface.cli.ablate import ablate
 from talkface.cli.data import preprocess, visemes
 from talkface.cli.evaluate import evaluate
 from talkface.cli.render import render
+from talkface.cli.serve import serve
 from talkface.cli.train import train
 from talkface.errors import TalkfaceError
 
@@ -106,6 +107,7 @@ app.command()(visemes)
 app.command()(train)
 app.command()(ablate)
 app.command("eval")(evaluate)
+app.command()(serve)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
 )
