@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
-FOUNDATION = {"_version", "config", "errors", "device", "files"}
+FOUNDATION = {"_version", "config", "errors", "device", "files", "kept", "workers"}
 LIBRARIES = {"model", "metrics", "face", "media"}
-COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study"}
+COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study", "batch", "serve"}
 COMMAND_LINE = {"cli", "console", "__main__"}
 
 # What each top-level package or module may import besides itself and the foundation.
@@ -28,6 +28,9 @@ BELOW = {
 BELOW["ablate"] = BELOW["ablate"] | {"train"}
 # Rendering has its options in a module of its own, which imports nothing heavy.
 BELOW["rendering"] = BELOW["rendering"] | {"render_options"}
+# A batch renders, and so does the server, with the processes of batches.
+BELOW["batch"] = BELOW["batch"] | {"rendering", "render_options"}
+BELOW["serve"] = BELOW["serve"] | {"batch", "render_options"}
 HEAVY = {
     "torch",
     "numpy",

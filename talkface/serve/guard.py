@@ -61,6 +61,7 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._check(scope["method"], scope["path"], headers)
         if refusal:
+            await self._drain(receive)
             await _send_refusal(send, refusal)
             return
         await self._limited(scope, receive, send)
@@ -73,7 +74,10 @@ class Guard:
             nonlocal read
             message = await receive()
             read += len(message.get("body", b""))
-            return {"type": "http.disconnect"} if read > self._max_body else message
+            if read <= self._max_body:
+                return message
+            await self._drain(receive)
+            return {"type": "http.disconnect"}
 
         async def guarded_send(message: Any) -> None:
             nonlocal started
@@ -94,6 +98,14 @@ class Guard:
                 raise
         if read > self._max_body and not started:
             await _send_refusal(send, self._too_large())
+
+    async def _drain(self, receive: Any) -> None:
+        """Read on up to `max_body` bytes: a client that is still sending when it is refused may not read why."""
+        read, more = 0, True
+        while more and read <= self._max_body:
+            message = await receive()
+            read += len(message.get("body", b""))
+            more = message.get("more_body", False)
 
     def _check(self, method: str, path: str, headers: dict[str, str]) -> Refusal | None:
         host = headers.get("host", "")
