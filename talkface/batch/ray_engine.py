@@ -31,7 +31,7 @@ def run_ray(
     """As `talkface.batch.local_engine.run_local`, on a Ray cluster; 0 workers for one actor per CPU of the cluster.
 
     Raises:
-        TalkfaceError: Ray is not installed.
+        TalkfaceError: Ray is not installed, or the cluster does not answer.
     """
     try:
         import ray
@@ -40,7 +40,13 @@ def run_ray(
     ours = not ray.is_initialized()
     if ours:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(log_to_driver=False)
+        try:
+            ray.init(log_to_driver=False)
+        except Exception as error:  # Ray raises Exception itself if a node does not start in time
+            reason = str(error).strip().partition("\n")[0]
+            raise TalkfaceError(
+                f"The Ray cluster cannot be used: {reason}", "Check RAY_ADDRESS and the load of the machines."
+            ) from error
     try:
         count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(arguments))
         _run(ray, task, arguments, max(count, 1), on_end)

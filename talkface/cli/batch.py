@@ -126,5 +126,5 @@ def _table(rows: list) -> list[list[str]]:
 
 def _summary(counts: dict[str, int], seconds: float, per_minute: float, workers: int) -> str:
     parts = [f"{counts[status]} {status}" for status in ("done", "unchanged", "failed") if counts[status]]
-    speed = f" ({per_minute:.1f} videos/min, {workers} at a time)" if workers else ""
+    speed = f" ({per_minute:.1f} videos/min, {workers} at a time)" if counts["done"] else ""
     return f"{sum(counts.values())} jobs: {', '.join(parts)} in {seconds:.1f} s{speed}"

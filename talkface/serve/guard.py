@@ -76,7 +76,8 @@ class Guard:
             read += len(message.get("body", b""))
             if read <= self._max_body:
                 return message
-            await self._drain(receive)
+            if message.get("more_body", False):
+                await self._drain(receive)
             return {"type": "http.disconnect"}
 
         async def guarded_send(message: Any) -> None:
