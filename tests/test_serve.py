@@ -261,9 +261,11 @@ def test_a_result_is_deleted_when_its_time_is_over(tmp_path, monkeypatch):
 
 
 def test_a_port_in_use_is_an_error_with_a_fix():
-    with socket.create_server(("127.0.0.1", 0)) as other:
-        with pytest.raises(TalkfaceError, match="address already in use") as caught:
-            serve(ServeConfig(port=other.getsockname()[1]))
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(TalkfaceError, match="address already in use") as caught,
+    ):
+        serve(ServeConfig(port=other.getsockname()[1]))
     assert "--port" in caught.value.fix
 
 
