@@ -5,7 +5,6 @@ PyTorch is imported when a function needs it, because a render on a CPU does wit
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from talkface.errors import TalkfaceError
+from talkface.workers import cores as cores
 
 if TYPE_CHECKING:
     import torch
@@ -22,11 +22,6 @@ if TYPE_CHECKING:
 # What the drivers of NVIDIA and AMD create: on Linux, under WSL, and on Windows.
 GPU_FILES = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg", "/dev/nvhost-gpu", "C:/Windows/System32/nvcuda.dll")
 MIN_MPS_TORCH = (2, 13)  # earlier versions lack grid_sample(padding_mode="border") on MPS (pytorch#125098)
-
-
-def cores() -> int:
-    """Return the number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seed_torch(seed: int) -> None:

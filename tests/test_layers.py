@@ -21,11 +21,24 @@ FOUNDATION = {
     "labels",
     "leftovers",
     "signals",
+    "kept",
+    "workers",
 }
 LIBRARIES = {"model", "metrics", "face", "media", "motion"}
-COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "live", "study"}
+COMMANDS = {
+    "preprocess",
+    "train",
+    "ablate",
+    "evaluate",
+    "rendering",
+    "render_options",
+    "live",
+    "study",
+    "batch",
+    "serve",
+}
 # What rendering and live video are built of, each above those before it:
-STEPS = ("kept", "pipeline", "render_options", "render_steps", "photo_scene", "dubbing", "report")
+STEPS = ("pipeline", "render_options", "render_steps", "photo_scene", "dubbing", "report")
 COMMAND_LINE = {"cli", "console", "__main__"}
 
 # What each top-level package or module may import besides itself and the foundation.
@@ -47,6 +60,9 @@ for number, step in enumerate(STEPS):
     BELOW[step] = LIBRARIES | set(STEPS[:number])
 BELOW["rendering"] = BELOW["rendering"] | set(STEPS)
 BELOW["live"] = BELOW["live"] | set(STEPS) | {"rendering"}
+# A batch renders, and so does the server, with the processes of batches.
+BELOW["batch"] = BELOW["batch"] | {"rendering", "render_options"}
+BELOW["serve"] = BELOW["serve"] | {"batch", "render_options"}
 HEAVY = {
     "torch",
     "numpy",

@@ -19,6 +19,7 @@ from talkface.cli.data import preprocess, visemes
 from talkface.cli.evaluate import evaluate
 from talkface.cli.export import export
 from talkface.cli.render import render
+from talkface.cli.serve import serve
 from talkface.cli.train import train
 from talkface.errors import TalkfaceError
 
@@ -108,6 +109,7 @@ app.command()(train)
 app.command()(ablate)
 app.command("eval")(evaluate)
 app.command()(export)
+app.command()(serve)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
 )

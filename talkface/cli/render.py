@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from talkface import console
+from talkface.cli import batch
 from talkface.cli.options import BACKEND, DEVICE, QUIET, parse_box, seed_option
 from talkface.render_options import RenderOptions
 
@@ -18,16 +19,18 @@ LIVE = "Live sound"
 def render(
     context: typer.Context,
     photo: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
-            metavar="PHOTO", help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...; or a video to dub."
+            metavar="PHOTO",
+            help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...; or a video to dub; or a folder of photos.",
         ),
-    ],
+    ] = None,
     speech: Annotated[
         Path | None,
         typer.Argument(
             metavar="SPEECH",
-            help="A recording, or a video with sound; - is standard input. Default: the sound of the video to dub.",
+            help="A recording, or a video with sound; - is standard input; or a folder of recordings. Default: the "
+            "sound of the video to dub.",
         ),
     ] = None,
     out: Annotated[
@@ -125,6 +128,12 @@ def render(
             metavar="DB", help="Keep the sound of a video to dub below the new one, changed by DB, as in -20."
         ),
     ] = RenderOptions.keep_sound,
+    out_dir: batch.OUT_DIR = None,
+    jobs: batch.JOBS = None,
+    resume: batch.RESUME = False,
+    report_file: batch.REPORT = None,
+    engine: batch.ENGINE = "local",
+    workers: batch.WORKERS = 0,
     quiet: QUIET = False,
 ) -> None:
     """Write an mp4 in which the face of PHOTO says what is in SPEECH.
@@ -133,13 +142,14 @@ def render(
 
     An existing video of that name is replaced when the new one is complete. Names that begin with a dash go after --.
 
+    Many videos: with a folder as PHOTO or SPEECH and --out-dir, or with --jobs. Networks are loaded once, several jobs
+    run at a time, and a job that fails does not stop the others. Files that no batch has written are kept.
+
     Live: talkface render photo.jpg - --sound-format s16le:16000 -o - | ffplay -
     """
     if context.args:
         name = context.args[0]
         context.fail(f"Got an unexpected argument {name}. The video is named with -o: -o {name}")
-    from talkface.rendering import render as render_video
-
     options = RenderOptions(
         fps=fps,
         crf=crf,
@@ -165,9 +175,18 @@ def render(
         loop=loop,
         keep_sound=keep_sound,
     )
+    settings = batch.Settings(out_dir, jobs, resume, report_file, engine, workers)
+    if settings.wanted:
+        batch.run(context, photo, speech, out, options, settings, quiet=quiet)
+        return
+    settings.refuse_if_given(context)
+    if photo is None:
+        context.fail("Missing argument 'PHOTO'.")
     if sound_format is not None:
         _render_live(photo, speech or Path("-"), out, options, quiet)
         return
+    from talkface.rendering import render as render_video
+
     with console.progress("Rendering", quiet=quiet) as on_step:
         report = render_video(
             photo, speech, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
