@@ -38,6 +38,8 @@ from talkface.media.audio import Speech, load_speech
 from talkface.media.decode import stream_audio
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.image import load_photo
+from talkface.media.label import Label
+from talkface.media.subtitles import Subtitles, until
 from talkface.media.timing import frame_count
 from talkface.media.video import VideoWriter
 from talkface.media.windows import iterate_windows
@@ -53,7 +55,7 @@ from talkface.render_options import RenderOptions
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
-MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "seed", "expression", "landmarks", "track")
+MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "c2pa", "label", "burn_subtitles", "seed", "expression", "landmarks", "track")
 
 
 @dataclass
@@ -109,6 +111,7 @@ def render(
     options = replace(options or RenderOptions(), **changes)
     out = _output(Path(photo), Path(speech), out)
     _check_outputs(out, photo, speech, options)
+    sign = _signing(options)
     with repeatable(photo, "a photo") as photo_file, repeatable(speech, "a recording") as speech_file:
         scene = _prepare(photo_file, speech_file, options, on_note)
         seconds = scene.seconds
@@ -121,6 +124,8 @@ def render(
             audio_track=scene.speech.track,
             crf=options.crf,
             mark=options.mark,
+            subtitles=_subtitles(options, scene.frame_count / options.rate),
+            on_complete=sign,
         )
         with _timed(seconds, "frames"), writer as video:
             for done, frame in enumerate(scene.frames(), start=1):
@@ -186,6 +191,12 @@ class _Scene:
 
     def frames(self) -> Iterator[np.ndarray]:
         """Yield the video's frames, uint8 RGB (height, width, 3)."""
+        if self.options.label is None:
+            return self._plain_frames()
+        return map(Label(self.options.label, self.width, self.height).draw, self._plain_frames())
+
+    def _plain_frames(self) -> Iterator[np.ndarray]:
+        """Yield the video's frames without a label."""
         generated = self._in_one_thread(self._generate())
         if self.options.crop:
             yield from (frame.face for frame in generated)
@@ -296,9 +307,25 @@ def _output(photo: Path, speech: Path, out: str | Path | None) -> Path:
     return out
 
 
+def _subtitles(options: RenderOptions, duration: Fraction) -> Subtitles | None:
+    if options.srt is None:
+        return None
+    return until(float(duration), options.srt, options.burn_subtitles)
+
+
+def _signing(options: RenderOptions) -> Callable[[Path], None] | None:
+    """What signs the complete video, if that is wanted. A missing library or a wrong certificate is an error at once."""
+    if not options.c2pa:
+        return None
+    from talkface.media.credentials import Signer  # here, because c2pa-python is optional
+
+    return Signer(None if options.c2pa_signer is None else Path(options.c2pa_signer)).sign
+
+
 def _check_outputs(out: Path, photo: str | Path, speech: str | Path, options: RenderOptions) -> None:
     outputs = {"--out": out} | ({} if options.json is None else {"--json": Path(options.json)})
-    inputs = [path for path in (photo, speech, options.weights) if isinstance(path, str | Path)]
+    given = (photo, speech, options.weights, options.srt, options.c2pa_signer)
+    inputs = [path for path in given if isinstance(path, str | Path)]
     check_output_files(outputs, inputs)
 
 

@@ -19,6 +19,7 @@ from talkface.cli.data import preprocess, visemes
 from talkface.cli.evaluate import evaluate
 from talkface.cli.render import render
 from talkface.cli.train import train
+from talkface.cli.verify import verify
 from talkface.errors import TalkfaceError
 
 INTERRUPTED = 130
@@ -106,6 +107,7 @@ app.command()(visemes)
 app.command()(train)
 app.command()(ablate)
 app.command("eval")(evaluate)
+app.command()(verify)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
 )

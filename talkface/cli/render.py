@@ -9,6 +9,7 @@ import typer
 
 from talkface import console
 from talkface.cli.options import DEVICE, QUIET, parse_box, seed_option
+from talkface.cli.text import speech_or_text
 from talkface.render_options import RenderOptions
 
 
@@ -18,9 +19,9 @@ def render(
         Path, typer.Argument(metavar="PHOTO", help="A photo with a face: JPEG, PNG, WebP, TIFF, BMP, ...")
     ],
     speech: Annotated[
-        Path,
+        Path | None,
         typer.Argument(metavar="SPEECH", help="A recording, or a video with sound; - is standard input."),
-    ],
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="The video. Default: PHOTO_SPEECH.mp4 in the current folder.")
     ] = None,
@@ -52,8 +53,38 @@ def render(
     weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
     device: DEVICE = RenderOptions.device,
     mark: Annotated[
-        bool, typer.Option(help="Whether the video's metadata say that it is synthetic.")
+        bool,
+        typer.Option(
+            help="Whether an XMP packet and the video's metadata say that it is synthetic; talkface verify reads them."
+        ),
     ] = RenderOptions.mark,
+    c2pa: Annotated[
+        bool, typer.Option("--c2pa", help="Add signed content credentials; needs talkface\\[c2pa].")
+    ] = RenderOptions.c2pa,
+    c2pa_signer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.pem",
+            help="Private key and certificates that sign them. Default: a new certificate, whose signer validators "
+            "report as unknown.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help='A visible label in the lower left corner, such as "AI-generated".')
+    ] = RenderOptions.label,
+    text: Annotated[
+        str | None,
+        typer.Option(help="Speak this text, in place of SPEECH. Needs eSpeak NG: talkface\\[text], or its library."),
+    ] = None,
+    voice: Annotated[
+        str, typer.Option(help="Voice of --text: a language of eSpeak NG and a variant, such as en-gb+f3 or ar.")
+    ] = "en-us",
+    srt: Annotated[
+        Path | None, typer.Option(help="Subtitles, .srt or .vtt: a track that players can switch on.")
+    ] = None,
+    burn_subtitles: Annotated[
+        bool, typer.Option("--burn-subtitles", help="Draw the subtitles of --srt into the picture instead.")
+    ] = RenderOptions.burn_subtitles,
     json: Annotated[
         Path | None, typer.Option(help="Write a description of the result: hashes, versions, options, times.")
     ] = None,
@@ -65,7 +96,7 @@ def render(
     ] = RenderOptions.seed,
     quiet: QUIET = False,
 ) -> None:
-    """Write an mp4 in which the face of PHOTO says what is in SPEECH.
+    """Write an mp4 in which the face of PHOTO says what is in SPEECH, or in the text of --text.
 
     An existing video of that name is replaced when the new one is complete. Names that begin with a dash go after --.
     """
@@ -86,13 +117,18 @@ def render(
         weights=weights,
         device=device,
         mark=mark,
+        c2pa=c2pa,
+        c2pa_signer=c2pa_signer,
+        label=label,
+        srt=srt,
+        burn_subtitles=burn_subtitles,
         json=json,
         expression=expression,
         seed=seed,
     )
-    with console.progress("Rendering", quiet=quiet) as on_step:
+    with speech_or_text(speech, text, voice) as sound, console.progress("Rendering", quiet=quiet) as on_step:
         report = render_video(
-            photo, speech, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
+            photo, sound, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
         )
     size = f"{report.width}x{report.height}"
     speed = f"{report.frames_per_second:.1f} frames/s, {report.seconds['total']:.1f} s in total"
