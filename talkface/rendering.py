@@ -55,7 +55,19 @@ from talkface.render_options import RenderOptions
 OnStep = Callable[[int, int], None]
 OnNote = Callable[[str], None]
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov")
-MANIFEST_OPTIONS = ("crf", "crop", "max_size", "mark", "c2pa", "label", "burn_subtitles", "seed", "expression", "landmarks", "track")
+MANIFEST_OPTIONS = (
+    "crf",
+    "crop",
+    "max_size",
+    "mark",
+    "c2pa",
+    "label",
+    "burn_subtitles",
+    "seed",
+    "expression",
+    "landmarks",
+    "track",
+)
 
 
 @dataclass

@@ -11,7 +11,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
 FOUNDATION = {"_version", "config", "errors", "device", "files"}
 LIBRARIES = {"model", "metrics", "face", "media"}
-COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study"}
+COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "study", "verify", "doctor"}
 COMMAND_LINE = {"cli", "console", "__main__"}
 
 # What each top-level package or module may import besides itself and the foundation.
@@ -28,6 +28,8 @@ BELOW = {
 BELOW["ablate"] = BELOW["ablate"] | {"train"}
 # Rendering has its options in a module of its own, which imports nothing heavy.
 BELOW["rendering"] = BELOW["rendering"] | {"render_options"}
+# The doctor renders a second of video to see whether that works.
+BELOW["doctor"] = BELOW["doctor"] | {"rendering"}
 HEAVY = {
     "torch",
     "numpy",
@@ -41,7 +43,16 @@ HEAVY = {
     "imageio_ffmpeg",
     "face_alignment",
 }
-LIGHT = ["__init__.py", "__main__.py", "console.py", "config.py", "errors.py", "files.py", "render_options.py"]
+LIGHT = [
+    "__init__.py",
+    "__main__.py",
+    "console.py",
+    "config.py",
+    "errors.py",
+    "files.py",
+    "render_options.py",
+    "doctor.py",
+]
 LIGHT += [f"cli/{path.name}" for path in (PACKAGE / "cli").glob("*.py")]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

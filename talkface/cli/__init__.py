@@ -16,6 +16,7 @@ from talkface._version import __version__
 from talkface.cli import study
 from talkface.cli.ablate import ablate
 from talkface.cli.data import preprocess, visemes
+from talkface.cli.doctor import doctor
 from talkface.cli.evaluate import evaluate
 from talkface.cli.render import render
 from talkface.cli.train import train
@@ -108,6 +109,7 @@ app.command()(train)
 app.command()(ablate)
 app.command("eval")(evaluate)
 app.command()(verify)
+app.command()(doctor)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
 )

@@ -77,7 +77,7 @@ def render(
         typer.Option(help="Speak this text, in place of SPEECH. Needs eSpeak NG: talkface\\[text], or its library."),
     ] = None,
     voice: Annotated[
-        str, typer.Option(help="Voice of --text: a language of eSpeak NG and a variant, such as en-gb+f3 or ar.")
+        str, typer.Option(help="Voice of --text: a language of eSpeak NG and a variant, such as en+f3 or ar.")
     ] = "en-us",
     srt: Annotated[
         Path | None, typer.Option(help="Subtitles, .srt or .vtt: a track that players can switch on.")

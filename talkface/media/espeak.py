@@ -89,7 +89,7 @@ class Synthesizer:
         if self.library.espeak_SetVoiceByName(voice.encode()):
             raise TalkfaceError(
                 f"--voice {voice} is not a voice of eSpeak NG.",
-                "Use a language such as en-us, de or ar, or one with a variant, such as en-gb+f3.",
+                "Use a language such as en-us, de or ar, or one with a variant, such as en+f3.",
             )
         for parameter, value in ((PARAMETER_RATE, rate), (PARAMETER_PITCH, pitch), (PARAMETER_RANGE, 60)):
             self.library.espeak_SetParameter(parameter, value, 0)

@@ -13,7 +13,9 @@ MAX_BYTES = 10 << 20
 TIME = r"(?:(\d+):)?(\d{1,2}):(\d{2})[,.](\d{1,3})"
 TIMES = re.compile(rf"^\s*{TIME}\s*-->\s*{TIME}")
 ENCODINGS = ("utf-8-sig", "cp1252")
-NO_FONT = re.compile(r"fontselect: (?:failed|no fonts?)|can't find selected font provider|Error opening memory font", re.I)
+NO_FONT = re.compile(
+    r"fontselect: (?:failed|no fonts?)|can't find selected font provider|Error opening memory font", re.I
+)
 
 
 @dataclass(frozen=True)

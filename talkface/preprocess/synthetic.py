@@ -21,7 +21,7 @@ from talkface.data.visemes import SILENT, VISEMES, save_visemes
 from talkface.media.audio import mfcc_of
 from talkface.media.espeak import Synthesizer
 
-LANGUAGES = ("en-us", "en-gb", "ar", "es", "de", "en-us", "ar")
+LANGUAGES = ("en-us", "en", "ar", "es", "de", "en-us", "ar")
 VARIANTS = (
     "m1",
     "m2",
@@ -56,6 +56,7 @@ ARABIC_VOWELS = ("\u064e", "\u064f", "\u0650", "ا", "و", "ي")
 RATE = 20_000  # Hz of the synthetic sound
 STEP = RATE // STEPS_PER_SECOND  # samples
 BATCH = 50  # utterances whose MFCC are computed together, as of one recording
+
 
 @dataclass(frozen=True)
 class VisemeConfig:
