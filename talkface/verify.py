@@ -52,7 +52,9 @@ def verify(path: str | Path) -> Verification:
     in_credentials = _check_credentials(found, file)
     found.synthetic = in_xmp or in_metadata or in_credentials
     if not found.synthetic:
-        found.conclusion = "No mark says that it is synthetic. It may be a real recording, or a synthetic video whose mark was removed."
+        found.conclusion = (
+            "No mark says that it is synthetic. It may be a real recording, or a synthetic video without its mark."
+        )
     elif in_metadata and not in_xmp:
         found.conclusion = (
             "It says that it is synthetic. The XMP packet is missing: another program has copied or encoded the video."

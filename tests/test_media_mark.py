@@ -83,5 +83,5 @@ def test_a_box_that_claims_an_absurd_size_ends_the_search(tmp_path):
 def test_metadata_of_a_text_file_are_an_error(tmp_path):
     file = tmp_path / "notes.mp4"
     file.write_text("no video")
-    with pytest.raises(TalkfaceError, match="notes.mp4 is not a video"):
+    with pytest.raises(TalkfaceError, match=r"notes\.mp4 is not a video"):
         mark.read_metadata(file)

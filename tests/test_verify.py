@@ -37,7 +37,7 @@ def test_a_copy_by_another_program_still_says_so_and_the_missing_packet_is_repor
 def test_a_video_without_a_mark_is_not_called_real(tmp_path):
     found = verify(write_video(tmp_path / "camera.mp4", mark=False))
     assert not found.synthetic
-    assert "It may be a real recording, or a synthetic video whose mark was removed" in found.conclusion
+    assert "It may be a real recording, or a synthetic video without its mark" in found.conclusion
 
 
 def test_a_title_that_only_mentions_talkface_is_no_mark(tmp_path):

@@ -123,7 +123,8 @@ def open_clips(
         on_note(f"--data is not given: {data}, split {split}.")
         if not present:
             on_note("The sample is a few clips that come with talkface: its figures are a first look, not a benchmark.")
-            for name, where in WHERE_TO_GET.items():
+        for name, where in WHERE_TO_GET.items():
+            if name not in present:
                 on_note(f"{where} Then run: talkface preprocess --data {name} --source DIR")
     clips = open_dataset(data, split)
     if limit is not None and limit < len(clips):
