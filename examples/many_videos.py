@@ -8,7 +8,8 @@ A recording that cannot be used is reported, and the others go on.
 import sys
 from pathlib import Path
 
-from talkface import TalkfaceError, render
+from talkface import render
+from talkface.errors import TalkfaceError
 from talkface.model.checkpoint import load_generator
 
 SUFFIXES = {".wav", ".mp3", ".m4a", ".flac", ".ogg", ".mp4"}

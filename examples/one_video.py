@@ -5,15 +5,14 @@ python examples/one_video.py examples/astronaut.jpg examples/speech.wav out.mp4
 
 import sys
 
-from talkface import TalkfaceError, render
+from talkface import render
+from talkface.errors import TalkfaceError
 from talkface.verify import verify
 
 
 def main(photo: str, speech: str, out: str) -> None:
     """Render a video, and show how fast that was and what the mark says."""
-    report = render(
-        photo, speech, out, label="AI-generated", json=f"{out}.json", on_note=print, on_step=lambda done, total: None
-    )
+    report = render(photo, speech, out, label="AI-generated", json=f"{out}.json", on_note=print)
     print(f"{report.out}: {report.frames} frames, {report.frames_per_second:.1f} frames/s")
     print(verify(report.out).conclusion)
 
