@@ -59,6 +59,16 @@ def weights_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "weights"
 
 
+def cache_dir() -> Path:
+    """Return the folder of files that can be made again: $TALKFACE_CACHE, or the system's folder for caches."""
+    chosen = os.environ.get("TALKFACE_CACHE")
+    if chosen:
+        return Path(chosen)
+    from platformdirs import user_cache_path
+
+    return user_cache_path("talkface", appauthor=False)
+
+
 def data_root() -> Path:
     """Return the folder of preprocessed data sets: $TALKFACE_DATA, or ./data if that is not set."""
     return Path(os.environ.get("TALKFACE_DATA", "data"))

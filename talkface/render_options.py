@@ -76,7 +76,22 @@ class RenderOptions:
     """Engine of the networks: "torch", "onnx", or "auto" for ONNX Runtime on a CPU where the weights have graphs."""
 
     mark: bool = True
-    """Whether the video's metadata say that it is synthetic."""
+    """Whether an XMP packet and the video's metadata say that it is synthetic."""
+
+    c2pa: bool = False
+    """Whether to add signed content credentials (needs talkface[c2pa])."""
+
+    c2pa_signer: str | Path | None = None
+    """PEM file with the private key and the certificates that sign them. None makes a certificate for this video."""
+
+    label: str | None = None
+    """A visible label in the lower left corner, such as "AI-generated". None draws none."""
+
+    srt: str | Path | None = None
+    """A file of subtitles, SubRip or WebVTT, which becomes a subtitle track of the video."""
+
+    burn_subtitles: bool = False
+    """Whether the subtitles of `srt` are drawn into the picture instead."""
 
     json: str | Path | None = None
     """File for a description of what was done: hashes, versions, options, times. None writes none."""
@@ -137,6 +152,12 @@ class RenderOptions:
             raise _out_of_range("--landmarks", self.landmarks, " or ".join(LANDMARKS), "Use mesh, or leave it out.")
         if self.backend not in BACKENDS:
             raise _out_of_range("--backend", self.backend, "auto, torch or onnx", "Use auto, or leave it out.")
+        if self.burn_subtitles and self.srt is None:
+            raise TalkfaceError("--burn-subtitles needs subtitles.", "Give a file with --srt FILE.")
+        if self.c2pa_signer is not None and not self.c2pa:
+            raise TalkfaceError("--c2pa-signer is used only with --c2pa.", "Add --c2pa, or leave out --c2pa-signer.")
+        if self.label is not None and not self.label.strip():
+            raise _out_of_range("--label", "''", "a text", 'Use --label "AI-generated", or leave it out.')
         if not 0 <= self.seed < SEED_LIMIT:
             raise _out_of_range("--seed", self.seed, "a whole number from 0 to 2^63 - 1", "Use 0, or leave it out.")
 

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ from talkface.errors import TalkfaceError
 from talkface.files import STDIN_NAMES, check_output_files, is_folder, repeatable, write_json
 from talkface.kept import Kept
 from talkface.media.kind import is_video
+from talkface.media.label import Label
+from talkface.media.subtitles import Subtitles, until
 from talkface.media.video import VideoWriter
 from talkface.photo_scene import PhotoScene, prepare_photo
 from talkface.pipeline import Beside
@@ -72,6 +75,7 @@ def render(
     options = replace(options or RenderOptions(), **changes)
     out = output_path(Path(photo), speech if speech is None else Path(speech), out)
     check_outputs(out, [photo] if speech is None else [photo, speech], options)
+    sign = _signing(options)
     with ExitStack() as files:
         photo_file, speech_file = _open_inputs(files, photo, speech)
         scene = _prepare(photo_file, speech_file, options, on_note, on_step, kept)
@@ -85,6 +89,8 @@ def render(
             audio_track=track,
             crf=options.crf,
             mark=options.mark,
+            subtitles=_subtitles(options, scene.frame_count / scene.rate),
+            on_complete=sign,
         )
         _write_frames(scene, writer, on_step)
         scene.seconds["total"] = time.perf_counter() - started
@@ -117,9 +123,18 @@ def stream(
 
 
 def _finished(scene: PhotoScene | VideoScene) -> Iterator[np.ndarray]:
-    finish: Callable[[Any], np.ndarray] = scene.finisher()
+    finish = _finisher(scene)
     for frame in scene.generated():
         yield finish(frame)
+
+
+def _finisher(scene: PhotoScene | VideoScene) -> Callable[[Any], np.ndarray]:
+    """The function that makes the video's frame, with its label, from a generated one."""
+    finish: Callable[[Any], np.ndarray] = scene.finisher()
+    if scene.options.label is None:
+        return finish
+    label = Label(scene.options.label, scene.width, scene.height)
+    return lambda frame: label.draw(finish(frame))
 
 
 def _open_inputs(files: ExitStack, photo: str | Path, speech: str | Path | None) -> tuple[Path, Path | None]:
@@ -154,7 +169,7 @@ def _prepare(
 
 def _write_frames(scene: PhotoScene | VideoScene, writer: VideoWriter, on_step: OnStep | None) -> None:
     """Generate the frames; finish and encode them beside the network."""
-    seconds, finish, numbers = scene.seconds, scene.finisher(), itertools.count(1)
+    seconds, finish, numbers = scene.seconds, _finisher(scene), itertools.count(1)
     total = scene.steps_before + scene.frame_count
     seconds["encoding"] = 0.0
 
@@ -197,6 +212,21 @@ def output_path(photo: Path, speech: Path | None, out: str | Path | None, video_
     return out
 
 
+def _subtitles(options: RenderOptions, duration: Fraction) -> Subtitles | None:
+    if options.srt is None:
+        return None
+    return until(float(duration), options.srt, options.burn_subtitles)
+
+
+def _signing(options: RenderOptions) -> Callable[[Path], None] | None:
+    """What signs the complete video, if that is wanted; a missing library or a wrong certificate is an error at once."""
+    if not options.c2pa:
+        return None
+    from talkface.media.credentials import Signer  # here, because c2pa-python is optional
+
+    return Signer(None if options.c2pa_signer is None else Path(options.c2pa_signer)).sign
+
+
 def check_outputs(out: Path, given: Sequence[str | Path], options: RenderOptions) -> None:
     """Tell what cannot be read together or written, before any work.
 
@@ -210,5 +240,6 @@ def check_outputs(out: Path, given: Sequence[str | Path], options: RenderOptions
             "Photo and recording are both read from standard input.", "Give the name of a file for one of them."
         )
     outputs = {"--out": out} | ({} if options.json is None else {"--json": Path(options.json)})
-    inputs = [path for path in (*given, options.weights) if isinstance(path, str | Path)]
+    read = (*given, options.weights, options.srt, options.c2pa_signer)
+    inputs = [path for path in read if isinstance(path, str | Path)]
     check_output_files(outputs, inputs)

@@ -172,8 +172,9 @@ def test_options_reach_the_function_under_their_own_names(run, rendering):
     result = run(
         *["render", "a", "b", "-o", "c.mp4", "--fps", "30000/1001", "--crf", "20", "--crop", "--max-size", "640"],
         *["--face", "2", "--landmarks", "fan", "--weights", "w", "--device", "cpu", "--no-mark", "--json", "j"],
-        *["--track", "3", "--backend", "torch", "--look-ahead", "300"],
+        *["--track", "3", "--backend", "torch", "--look-ahead", "300", "--motion", "0.3", "--no-blink"],
         *["--expression", "2", "--seed", "7", "--loop", "hold", "--keep-sound", "-20", "--quiet"],
+        *["--c2pa", "--c2pa-signer", "k.pem", "--label", "AI", "--srt", "s.srt", "--burn-subtitles"],
     )
     assert result.exit_code == 0, result.stderr
     assert {name: str(value) for name, value in asdict(rendering.options).items()} == {
@@ -181,7 +182,43 @@ def test_options_reach_the_function_under_their_own_names(run, rendering):
         **{"landmarks": "fan", "weights": "w", "device": "cpu", "mark": "False", "json": "j", "seed": "7"},
         **{"expression": "2.0", "track": "3", "backend": "torch", "loop": "hold", "keep_sound": "-20.0"},
         **{"sound_format": "None", "look_ahead": "300", "video_format": "mp4", "skip_early": "False"},
+        **{"motion": "0.3", "blink": "False", "c2pa": "True", "c2pa_signer": "k.pem", "label": "AI"},
+        **{"srt": "s.srt", "burn_subtitles": "True"},
     }
+
+
+def test_a_text_is_spoken_in_place_of_a_recording(run, rendering, monkeypatch):
+    monkeypatch.setattr("talkface.media.espeak.write_speech", lambda text, path, voice: path.write_text(text + voice))
+    assert run("render", "photo.jpg", "--text", "hello", "--voice", "ar").exit_code == 0
+    assert rendering.arguments[1].name == "text.wav"
+    assert not rendering.arguments[1].exists()
+
+
+def test_a_text_and_a_recording_together_are_a_usage_error(run, rendering):
+    assert run("render", "photo.jpg", "speech.wav", "--text", "hello").exit_code == 2
+    assert rendering.arguments is None
+
+
+@pytest.mark.parametrize("synthetic, code", [(True, 0), (False, 3)])
+def test_verify_exits_with_3_for_a_video_without_a_mark(run, monkeypatch, synthetic, code):
+    from talkface.verify import Verification
+
+    found = Verification("a.mp4", synthetic, [("XMP", "none")], "A sentence.")
+    monkeypatch.setattr("talkface.verify.verify", lambda path: found)
+    result = run("verify", "a.mp4")
+    assert result.exit_code == code
+    assert result.stdout == "XMP: none\na.mp4: A sentence.\n"
+
+
+def test_doctor_exits_with_1_if_there_is_a_problem(run, monkeypatch):
+    from talkface.doctor import Check
+
+    checks = [Check("python", "3.12"), Check("ffmpeg", "none", "Install ffmpeg.", ok=False)]
+    monkeypatch.setattr("talkface.doctor.examine", lambda: iter(checks))
+    result = run("doctor")
+    assert result.exit_code == 1
+    assert "Fix: Install ffmpeg." in result.stdout
+    assert "1 problem: see above." in result.stdout
 
 
 def test_a_box_is_four_numbers(run, rendering):

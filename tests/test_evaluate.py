@@ -347,7 +347,9 @@ def test_lmd_alone_works_with_the_defaults_and_a_note_names_the_data_set(data, m
     monkeypatch.setattr(conditions, "weights_hash", lambda path: "0" * 64)
     notes = []
     found = evaluate(DatasetEval(metrics=("lmd",)), on_note=notes.append)
-    assert notes == ["--data is not given: grid, split test."]
+    assert notes[0] == "--data is not given: grid, split test."
+    assert [note for note in notes if "talkface preprocess --data" in note] == notes[1:]
+    assert "--data lrw" in notes[1]
     assert {name for name in found.rows["model"] if "_ci95" not in name} == {"lmd", "lmd_128", "lmd_iod"}
     assert found.rows["model"]["lmd_128"] == pytest.approx(found.rows["model"]["lmd"] / 2)
 

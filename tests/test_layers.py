@@ -36,6 +36,8 @@ COMMANDS = {
     "study",
     "batch",
     "serve",
+    "verify",
+    "doctor",
 }
 # What rendering and live video are built of, each above those before it:
 STEPS = ("pipeline", "render_options", "render_steps", "photo_scene", "dubbing", "report")
@@ -63,6 +65,8 @@ BELOW["live"] = BELOW["live"] | set(STEPS) | {"rendering"}
 # A batch renders, and so does the server, with the processes of batches.
 BELOW["batch"] = BELOW["batch"] | {"rendering", "render_options"}
 BELOW["serve"] = BELOW["serve"] | {"batch", "render_options"}
+# The doctor renders a second of video to see whether that works.
+BELOW["doctor"] = BELOW["doctor"] | {"rendering"}
 HEAVY = {
     "torch",
     "numpy",
@@ -78,7 +82,16 @@ HEAVY = {
     "onnx",
     "onnxruntime",
 }
-LIGHT = ["__init__.py", "__main__.py", "console.py", "config.py", "errors.py", "files.py", "render_options.py"]
+LIGHT = [
+    "__init__.py",
+    "__main__.py",
+    "console.py",
+    "config.py",
+    "errors.py",
+    "files.py",
+    "render_options.py",
+    "doctor.py",
+]
 LIGHT += [f"cli/{path.name}" for path in (PACKAGE / "cli").glob("*.py")]
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -32,7 +32,17 @@ def test_the_wheel_contains_the_package_and_the_weights_and_nothing_else(build, 
         names = {name for name in wheel.namelist() if not name.startswith(f"talkface-{__version__}.dist-info/")}
     sources = {path for path in (ROOT / "talkface").rglob("*") if path.suffix in {".py", ".html", ".typed"}}
     weights = {f"talkface/weights/{name}" for name in published_weights() | WEIGHTS_TEXTS}
-    assert names == {path.relative_to(ROOT).as_posix() for path in sources} | weights
+    sample = {path for path in (ROOT / "talkface/data/grid_sample").rglob("*") if path.is_file()}
+    assert names == {path.relative_to(ROOT).as_posix() for path in sources | sample} | weights
+
+
+def test_the_bundled_sample_is_small_and_gives_credit_and_licence():
+    folder = ROOT / "talkface/data/grid_sample"
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 2_000_000
+    assert "Creative Commons Attribution 4.0 International" in (folder / "LICENSE").read_text(encoding="utf-8")
+    credit = (folder / "README.md").read_text(encoding="utf-8")
+    assert "Cooke" in credit
+    assert "Changes" in credit
 
 
 def test_the_source_archive_contains_every_file_under_version_control(build, tmp_path):

@@ -16,11 +16,13 @@ from talkface._version import __version__
 from talkface.cli import study
 from talkface.cli.ablate import ablate
 from talkface.cli.data import preprocess, visemes
+from talkface.cli.doctor import doctor
 from talkface.cli.evaluate import evaluate
 from talkface.cli.export import export
 from talkface.cli.render import render
 from talkface.cli.serve import serve
 from talkface.cli.train import train
+from talkface.cli.verify import verify
 from talkface.errors import TalkfaceError
 
 INTERRUPTED = 130
@@ -110,6 +112,8 @@ app.command()(ablate)
 app.command("eval")(evaluate)
 app.command()(export)
 app.command()(serve)
+app.command()(verify)
+app.command()(doctor)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
 )

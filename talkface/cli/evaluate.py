@@ -18,7 +18,11 @@ def evaluate(
         typer.Argument(metavar="REAL FAKE", help="A real and a generated video to compare, instead of a data set."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Name or folder of a preprocessed data set. Default: lrw, or grid.")
+        str | None,
+        typer.Option(
+            help="Name or folder of a preprocessed data set, or sample: clips of GRID that come with talkface. "
+            "Default: lrw, else grid, else sample."
+        ),
     ] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Split of the data set.")] = "test",
     metrics: Annotated[

@@ -10,6 +10,7 @@ import typer
 from talkface import console
 from talkface.cli import batch
 from talkface.cli.options import BACKEND, DEVICE, QUIET, parse_box, seed_option
+from talkface.cli.text import speech_or_text
 from talkface.render_options import RenderOptions
 
 INTERRUPTED = 130
@@ -71,8 +72,38 @@ def render(
     device: DEVICE = RenderOptions.device,
     backend: BACKEND = "auto",
     mark: Annotated[
-        bool, typer.Option(help="Whether the video's metadata say that it is synthetic.")
+        bool,
+        typer.Option(
+            help="Whether an XMP packet and the video's metadata say that it is synthetic; talkface verify reads them."
+        ),
     ] = RenderOptions.mark,
+    c2pa: Annotated[
+        bool, typer.Option("--c2pa", help="Add signed content credentials; needs talkface\\[c2pa].")
+    ] = RenderOptions.c2pa,
+    c2pa_signer: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE.pem",
+            help="Private key and certificates that sign them. Default: a new certificate, whose signer validators "
+            "report as unknown.",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help='A visible label in the lower left corner, such as "AI-generated".')
+    ] = RenderOptions.label,
+    text: Annotated[
+        str | None,
+        typer.Option(help="Speak this text, in place of SPEECH. Needs eSpeak NG: talkface\\[text], or its library."),
+    ] = None,
+    voice: Annotated[
+        str, typer.Option(help="Voice of --text: a language of eSpeak NG and a variant, such as en+f3 or ar.")
+    ] = "en-us",
+    srt: Annotated[
+        Path | None, typer.Option(help="Subtitles, .srt or .vtt: a track that players can switch on.")
+    ] = None,
+    burn_subtitles: Annotated[
+        bool, typer.Option("--burn-subtitles", help="Draw the subtitles of --srt into the picture instead.")
+    ] = RenderOptions.burn_subtitles,
     json: Annotated[
         Path | None, typer.Option(help="Write a description of the result: hashes, versions, options, times.")
     ] = None,
@@ -136,7 +167,7 @@ def render(
     workers: batch.WORKERS = 0,
     quiet: QUIET = False,
 ) -> None:
-    """Write an mp4 in which the face of PHOTO says what is in SPEECH.
+    """Write an mp4 in which the face of PHOTO says what is in SPEECH, or in the text of --text.
 
     PHOTO may be a video: its lips are replaced, and all else stays as it is, also its size and frame rate.
 
@@ -163,6 +194,11 @@ def render(
         device=device,
         backend=backend,
         mark=mark,
+        c2pa=c2pa,
+        c2pa_signer=c2pa_signer,
+        label=label,
+        srt=srt,
+        burn_subtitles=burn_subtitles,
         json=json,
         expression=expression,
         motion=motion,
@@ -177,19 +213,23 @@ def render(
     )
     settings = batch.Settings(out_dir, jobs, resume, report_file, engine, workers)
     if settings.wanted:
+        if text is not None:
+            context.fail("--text is spoken in one video; the speech of many is in a folder or in the file of --jobs.")
         batch.run(context, photo, speech, out, options, settings, quiet=quiet)
         return
     settings.refuse_if_given(context)
     if photo is None:
         context.fail("Missing argument 'PHOTO'.")
     if sound_format is not None:
+        if text is not None:
+            context.fail("--text and --sound-format were given: give only one of them.")
         _render_live(photo, speech or Path("-"), out, options, quiet)
         return
     from talkface.rendering import render as render_video
 
-    with console.progress("Rendering", quiet=quiet) as on_step:
+    with speech_or_text(speech, text, voice) as sound, console.progress("Rendering", quiet=quiet) as on_step:
         report = render_video(
-            photo, speech, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
+            photo, sound, out, options, on_step=on_step, on_note=lambda note: console.say(note, quiet=quiet)
         )
     size = f"{report.width}x{report.height}"
     speed = f"{report.frames_per_second:.1f} frames/s, {report.seconds['total']:.1f} s in total"

@@ -50,7 +50,12 @@ WORKERS = Annotated[int, typer.Option(help="Number of threads that decode frames
 
 def train(
     data: Annotated[
-        Any, typer.Option(parser=commas, metavar="A,B,...", help="Names or folders of preprocessed data sets.")
+        Any,
+        typer.Option(
+            parser=commas,
+            metavar="A,B,...",
+            help="Names or folders of preprocessed data sets, or sample: clips of GRID that come with talkface.",
+        ),
     ],
     preset: Annotated[
         str,

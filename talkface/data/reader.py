@@ -10,6 +10,8 @@ import numpy as np
 
 from talkface.config import SPLITS, data_root
 from talkface.data.clip import Clip, decode_frame, unpack, unpack_arrays
+from talkface.data.sample import NAME as SAMPLE
+from talkface.data.sample import sample_root
 from talkface.data.shards import DATASET, FORMAT, INDEX, read_lines, read_members, read_some_members, shard_indexes
 from talkface.errors import TalkfaceError
 
@@ -104,7 +106,8 @@ def open_dataset(name_or_dir: str | Path, split: str | None = None) -> ClipDatas
     """Open a preprocessed data set.
 
     Args:
-        name_or_dir: a name, which is searched for in $TALKFACE_DATA (default ./data), or the folder itself.
+        name_or_dir: a name, which is searched for in $TALKFACE_DATA (default ./data), or the folder itself. "sample" is
+            the bundled sample, unless there is another data set of that name.
         split: train, val or test; None for all.
 
     Raises:
@@ -141,6 +144,8 @@ def _find(name_or_dir: str | Path) -> Path:
         if (root / DATASET).is_file() and (root / INDEX).is_file():
             return root
     name = str(name_or_dir)
+    if name == SAMPLE and not any(shard_indexes(root) for root in candidates):
+        return sample_root()
     known = name in WHERE_TO_GET
     command = f"talkface preprocess --data {name if known else 'folder'} --source DIR"
     command += "" if known else f" --out {candidates[0]}"

@@ -18,7 +18,7 @@ import torch
 from talkface.config import data_root
 from talkface.data.clip import Clip
 from talkface.data.faces import aligned_face
-from talkface.data.reader import ClipDataset, evenly_spaced, open_dataset
+from talkface.data.reader import WHERE_TO_GET, ClipDataset, evenly_spaced, open_dataset
 from talkface.data.speech import clip_features
 from talkface.evaluate.score import ClipSound, RowFrames
 from talkface.face.landmarks import mouth_opening, nose_base
@@ -109,18 +109,23 @@ def open_clips(
     """The name of a data set and its clips to score.
 
     Args:
-        data: name or folder; None takes lrw, or grid if there is no lrw.
+        data: name or folder; None takes lrw, else grid, else the bundled sample.
         split: train, val or test.
         limit: take only this many clips, evenly spaced over the split.
-        on_note: called with the choice that was made for `data` None.
+        on_note: called with the choice that was made for `data` None, and with how to get the others.
 
     Raises:
         TalkfaceError: there is no such data set, or the split is empty.
     """
     if data is None:
-        present = [known for known in ("lrw", "grid") if (data_root() / known / "dataset.json").is_file()]
-        data = present[0] if present else "lrw"
+        present = [known for known in WHERE_TO_GET if (data_root() / known / "dataset.json").is_file()]
+        data = present[0] if present else "sample"
         on_note(f"--data is not given: {data}, split {split}.")
+        if not present:
+            on_note("The sample is a few clips that come with talkface: its figures are a first look, not a benchmark.")
+        for name, where in WHERE_TO_GET.items():
+            if name not in present:
+                on_note(f"{where} Then run: talkface preprocess --data {name} --source DIR")
     clips = open_dataset(data, split)
     if limit is not None and limit < len(clips):
         clips = clips.select(evenly_spaced(len(clips), limit))

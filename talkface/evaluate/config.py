@@ -108,7 +108,7 @@ class DatasetEval(ScoringOptions, OutputOptions):
     """Evaluation of a generator on a split of a preprocessed data set."""
 
     data: str | Path | None = None
-    """Name of a data set below $TALKFACE_DATA, or a folder. None takes lrw, or grid if there is no lrw."""
+    """Name of a data set below $TALKFACE_DATA, or a folder. None takes lrw, else grid, else the bundled sample."""
 
     split: str = "test"
     """train, val or test."""

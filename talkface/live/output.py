@@ -28,8 +28,9 @@ from talkface._version import __version__
 from talkface.errors import TalkfaceError
 from talkface.files import write_error
 from talkface.media.ffmpeg import FFmpegProcess, ffmpeg_exe
+from talkface.media.mark import MARK
 from talkface.media.pcm import SoundFormat
-from talkface.media.video import MARK, WRITE_SCALER
+from talkface.media.video import WRITE_SCALER
 
 STDOUT = "-"
 VIDEO_TRACK = 1

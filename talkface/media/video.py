@@ -7,6 +7,7 @@ with VideoWriter("out.mp4", 640, 480, 25, audio="speech.wav") as video:
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,11 +19,12 @@ from typing import Any
 import ffmpeg
 import numpy as np
 
-from talkface._version import __version__
 from talkface.config import FPS
 from talkface.errors import TalkfaceError
 from talkface.files import atomic_write, require_file
 from talkface.media.ffmpeg import NO_STREAM, FFmpegProcess, file_url, is_disk_error, start
+from talkface.media.mark import append_xmp, mark_metadata
+from talkface.media.subtitles import Subtitles, burning_filter, check_drawn
 from talkface.media.timing import exact_rate
 from talkface.media.tracks import AudioTrack, select_track
 
@@ -37,10 +39,6 @@ SEEK_MARGIN = 2.0  # s before the first wanted frame: the frame that is shown th
 COPIED_CODECS = {"aac", "mp3"}
 MIN_MP3_RATE = 16_000  # Hz; mp4 cannot contain mp3 of lower rates
 MAX_AAC_CHANNELS = 8
-MARK = {
-    "title": "Synthetic video made with talkface",
-    "comment": "Synthetic: this face was made to speak by talkface {version} from one photo and one recording.",
-}
 
 
 @dataclass(frozen=True)
@@ -147,8 +145,10 @@ class VideoWriter:
         audio_track: position among the audio tracks of that file, starting at 1. Default: as in `load_speech`.
         crf: x264's quality: 0 is lossless, 18 visually lossless, 51 the worst.
         preset: x264's effort, from "ultrafast" to "veryslow".
-        mark: whether title and comment say that the video is synthetic.
+        mark: whether title, comment and an XMP packet say that the video is synthetic.
         metadata: further metadata fields.
+        subtitles: a track of subtitles, or, if their `burned` is set, text in the picture.
+        on_complete: called with the complete file before it appears, to change it in place.
 
     Raises:
         ValueError: odd or impossible sizes.
@@ -168,6 +168,8 @@ class VideoWriter:
         preset: str = "fast",
         mark: bool = True,
         metadata: Mapping[str, str] | None = None,
+        subtitles: Subtitles | None = None,
+        on_complete: Callable[[Path], None] | None = None,
     ) -> None:
         if width < 2 or height < 2 or width % 2 or height % 2:
             raise ValueError(f"{width}x{height} is not a valid frame size: both sides must be even and above zero")
@@ -178,15 +180,21 @@ class VideoWriter:
         self._audio = None if audio is None else require_file(audio, "a recording")
         self._track = None if self._audio is None else select_track(self._audio, audio_track)[0]
         self._options = {"crf": crf, "preset": preset}
-        marks = {name: text.format(version=__version__) for name, text in MARK.items()} if mark else {}
-        self._metadata = {**marks, **(metadata or {})}
+        self._mark = mark
+        self._metadata = {**(mark_metadata() if mark else {}), **(metadata or {})}
+        self._subtitles = subtitles
+        self._on_complete = on_complete
 
     def __enter__(self) -> VideoWriter:
         audio_options = {} if self._audio is None or self._track is None else _audio_options(self._audio, self._track)
         with ExitStack() as stack:
-            beside = stack.enter_context(atomic_write(self.out))
+            if self._subtitles is not None:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="talkface-"))
+                self._subtitle_file = Path(folder) / "subtitles.srt"
+                self._subtitles.write(self._subtitle_file)
+            self._beside = stack.enter_context(atomic_write(self.out))
             self._encoder = stack.enter_context(
-                start(self._graph(beside, audio_options), write_stdin=True, read_stdout=False)
+                start(self._graph(self._beside, audio_options), write_stdin=True, read_stdout=False)
             )
             self._stack = stack.pop_all()
         return self
@@ -214,6 +222,12 @@ class VideoWriter:
                 raise ValueError("a video needs at least one frame")
             if self._encoder.finish():
                 raise self._failure()
+            if self._subtitles is not None and self._subtitles.burned:
+                check_drawn(self._encoder.stderr_lines)
+            if self._mark:
+                append_xmp(self._beside)
+            if self._on_complete is not None:
+                self._on_complete(self._beside)
         return None
 
     def _failure(self) -> TalkfaceError:
@@ -236,11 +250,18 @@ class VideoWriter:
         streams = [frames.video]
         if self._audio is not None and self._track is not None:
             streams.append(ffmpeg.input(file_url(self._audio))[str(self._track.stream)])
+        burned = self._subtitles is not None and self._subtitles.burned
+        subtitle_options: dict[str, str] = {}
+        if self._subtitles is not None and not burned:
+            streams.append(ffmpeg.input(file_url(self._subtitle_file))["s:0"])
+            subtitle_options = {"scodec": "mov_text"}
         # Matrix and tag must agree: players assume BT.601 for small untagged video, which shifts the colours of skin.
         chain = (
             f"scale=out_color_matrix=bt709:out_range=limited:flags={WRITE_SCALER},format=yuv420p,"
             "setparams=range=limited:color_primaries=bt709:color_trc=bt709:colorspace=bt709"
         )
+        if self._subtitles is not None and burned:
+            chain = f"{burning_filter(self._subtitle_file)},{chain}"
         tags = {"colorspace": "bt709", "color_primaries": "bt709", "color_trc": "bt709", "color_range": "tv"}
         return ffmpeg.output(
             *streams,
@@ -254,6 +275,7 @@ class VideoWriter:
             **self._options,
             **tags,
             **audio_options,
+            **subtitle_options,
             **{f"metadata:g:{index}": f"{name}={text}" for index, (name, text) in enumerate(self._metadata.items())},
         )
 

@@ -123,15 +123,22 @@ class Eye:
             closed: in (0, 1].
         """
         source, cover = self.lower_lid(places, closed)
-        lid = cv2.remap(photo, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        lid = _sampled(photo, source, cv2.INTER_CUBIC).astype(np.float32)
         shown = picture + cover[..., None] * (lid - picture)
         source, cover, lashes = self.lid(places, closed)
-        skin = cv2.remap(photo, source, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        skin = _sampled(photo, source, cv2.INTER_CUBIC)
         lid = skin + lashes[..., None] * np.minimum(self.lash_colour - skin, 0)
         picture[:] = np.round(shown + cover[..., None] * (lid - shown))
 
     def _along(self, u: np.ndarray, curve: np.ndarray) -> np.ndarray:
         return np.interp(u.ravel(), self.u, curve).reshape(u.shape).astype(np.float32)
+
+
+def _sampled(picture: np.ndarray, places: np.ndarray, how: int) -> np.ndarray:
+    """A picture at places (x, y) px, float32 (h, w, 2)."""
+    return cv2.remap(  # type: ignore[call-overload]  # OpenCV's stubs demand map2, which a two-channel map does not need
+        picture, places, None, how, borderMode=cv2.BORDER_REPLICATE
+    )
 
 
 def _rim(eye: Eye, grey: np.ndarray) -> tuple[float, float]:
@@ -152,7 +159,7 @@ def _rim(eye: Eye, grey: np.ndarray) -> tuple[float, float]:
     u = np.broadcast_to(eye.u[middle], above.shape)[..., None]
     places = eye.axes.origin + u * eye.axes.along + (eye.upper[middle] - above)[..., None] * eye.axes.across
     blurred = cv2.GaussianBlur(grey, (0, 0), max(0.5, 0.012 * eye.width))
-    luma = cv2.remap(blurred, places.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    luma = _sampled(blurred, places.astype(np.float32), cv2.INTER_LINEAR)
     per_step = (highest - lowest) / (RIM_ROWS - 1) / (0.03 * eye.width)
     steps = np.abs(np.diff(luma, axis=0)) / max(float(np.median(luma)), 1.0) / per_step
     found = steps > RIM_STEP
@@ -169,7 +176,8 @@ def find_eyes(mesh: np.ndarray, photo: np.ndarray) -> list[Eye]:
     """
     eyes = []
     for upper, lower, brow, below, cheek in zip(UPPER_LIDS, LOWER_LIDS, BROWS_LOWER, BELOW_EYES, CHEEKS, strict=True):
-        eye = _eye(*(mesh[list(points), :2].astype(np.float64) for points in (upper, lower, brow)), photo)
+        above, beneath, over = (mesh[list(points), :2].astype(np.float64) for points in (upper, lower, brow))
+        eye = _eye(above, beneath, over, photo)
         radius = max(1, round(0.05 * eye.width))
         if _is_covered(*(_colour(photo, mesh[list(x)], radius) for x in (below, cheek))):
             return []

@@ -104,4 +104,5 @@ class Schedule:
         aside, tilt = np.sin(2 * np.pi * LEAN * seconds * np.array((1, 1.6)) + self._lean)
         angles = slow + accent * ACCENTS * (aside, 1, tilt)
         share = self.motion * float(smoothstep(seconds / ONSET))
-        return HeadPose(*(float(angle) for angle in share * angles), min(1.0, share * accent))
+        yaw, pitch, roll = (float(angle) for angle in share * angles)
+        return HeadPose(yaw, pitch, roll, min(1.0, share * accent))

@@ -8,8 +8,6 @@ of eSpeak NG (Debian: libespeak-ng1), which is not part of talkface.
 
 from __future__ import annotations
 
-import ctypes
-import ctypes.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +18,10 @@ from scipy.signal import lfilter
 
 from talkface.config import STEPS_PER_SECOND, data_root
 from talkface.data.visemes import SILENT, VISEMES, save_visemes
-from talkface.errors import TalkfaceError
 from talkface.media.audio import mfcc_of
+from talkface.media.espeak import Synthesizer
 
-LANGUAGES = ("en-us", "en-gb", "ar", "es", "de", "en-us", "ar")
+LANGUAGES = ("en-us", "en", "ar", "es", "de", "en-us", "ar")
 VARIANTS = (
     "m1",
     "m2",
@@ -59,10 +57,6 @@ RATE = 20_000  # Hz of the synthetic sound
 STEP = RATE // STEPS_PER_SECOND  # samples
 BATCH = 50  # utterances whose MFCC are computed together, as of one recording
 
-# eSpeak NG's C interface (speak_lib.h)
-SYNCHRONOUS, PHONEME_EVENTS, PHONEME_IPA, UTF8 = 2, 1, 2, 1
-EVENT_END, EVENT_PHONEME, PARAMETER_RATE, PARAMETER_PITCH, PARAMETER_RANGE = 0, 7, 1, 3, 4
-
 
 @dataclass(frozen=True)
 class VisemeConfig:
@@ -76,82 +70,6 @@ class VisemeConfig:
 
     out: Path | None = None
     """Folder of the data set; None for $TALKFACE_DATA/visemes."""
-
-
-class _Name(ctypes.Union):
-    _fields_ = (("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8))
-
-
-class _Event(ctypes.Structure):
-    _fields_ = (
-        ("type", ctypes.c_int),
-        ("unique_identifier", ctypes.c_uint),
-        ("text_position", ctypes.c_int),
-        ("length", ctypes.c_int),
-        ("audio_position", ctypes.c_int),  # ms
-        ("sample", ctypes.c_int),
-        ("user_data", ctypes.c_void_p),
-        ("id", _Name),
-    )
-
-
-_Callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
-
-
-class Synthesizer:
-    """The library of eSpeak NG: turns text into sound and the times of its phonemes.
-
-    Raises:
-        TalkfaceError: the library is not installed.
-    """
-
-    def __init__(self) -> None:
-        name = ctypes.util.find_library("espeak-ng") or "libespeak-ng.so.1"
-        try:
-            self.library = ctypes.CDLL(name)
-        except OSError as error:
-            raise TalkfaceError(
-                "The library of eSpeak NG, which makes the synthetic speech, is not installed.",
-                "Install it (Debian: apt install libespeak-ng1; macOS: brew install espeak-ng), or train without it.",
-            ) from error
-        self.rate = self.library.espeak_Initialize(SYNCHRONOUS, 0, None, PHONEME_EVENTS | PHONEME_IPA)
-        self._sound: list[np.ndarray] = []
-        self._phonemes: list[tuple[float, str]] = []
-        self._callback = _Callback(self._receive)
-        self.library.espeak_SetSynthCallback(self._callback)
-
-    def speak(self, text: str, voice: str, rate: int, pitch: int) -> tuple[np.ndarray, list[tuple[float, str]]]:
-        """Speak a text.
-
-        Args:
-            text: to speak.
-            voice: eSpeak's name of a language and a variant, for example "en-us+m3".
-            rate: words per minute.
-            pitch: 0 to 99.
-
-        Returns:
-            The sound, float32 (samples,) in [-1, 1] at `self.rate` Hz, and for each phoneme the second at which it
-            begins and its IPA symbol.
-        """
-        self._sound, self._phonemes = [], []
-        self.library.espeak_SetVoiceByName(voice.encode())
-        for parameter, value in ((PARAMETER_RATE, rate), (PARAMETER_PITCH, pitch), (PARAMETER_RANGE, 60)):
-            self.library.espeak_SetParameter(parameter, value, 0)
-        data = text.encode()
-        self.library.espeak_Synth(data, len(data) + 1, 0, 1, 0, UTF8, None, None)
-        self.library.espeak_Synchronize()
-        return np.concatenate([*self._sound, np.zeros(0, np.float32)]), self._phonemes
-
-    def _receive(self, sound: ctypes.Array, samples: int, events: ctypes.Array) -> int:
-        if sound and samples:
-            self._sound.append(np.ctypeslib.as_array(sound, (samples,)).astype(np.float32) / 32768)
-        number = 0
-        while events[number].type != EVENT_END:
-            if events[number].type == EVENT_PHONEME:
-                symbol = bytes(events[number].id.string).decode("utf-8", "ignore")
-                self._phonemes.append((events[number].audio_position / 1000, symbol))
-            number += 1
-        return 0
 
 
 def viseme_of(symbol: str) -> int:
