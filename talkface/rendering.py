@@ -136,7 +136,10 @@ def render(
                 if on_step:
                     on_step(number, scene.frame_count)
 
-        with _timed(seconds, "frames"), Beside(lambda frame: video.write(paste(frame))) as beside, writer as video:
+        def write(frame: OutputFrame) -> None:
+            writer.write(paste(frame))
+
+        with _timed(seconds, "frames"), Beside(write) as beside, writer:
             for frame in scene.generated():
                 with _timed(seconds, "encoding"):
                     finished = beside.put(frame)
@@ -264,7 +267,7 @@ def _prepare(photo: Path, speech: Path, options: RenderOptions, on_note: OnNote 
             networks=OnnxFaceNetworks() if backend.name == "onnx" else None,
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
-        fitted, transform = _fit(image, face.transform, options.max_size)
+        fitted, transform = fit(image, face.transform, options.max_size)
     for text in face.notes:
         note(text)
     with _timed(seconds, "speech"):
@@ -288,7 +291,7 @@ def _describe(weights: str | Path | AnyGenerator | OnnxGenerator | None) -> dict
     return {"path": str(weights or "bundled"), "sha256": sha256(file)}
 
 
-def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
+def fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the photo at the size of the video (longer side at most `max_size`, even sides) and its alignment.
 
     A photo that is small enough keeps its pixels; an odd side loses its last row or column.

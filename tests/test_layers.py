@@ -11,7 +11,17 @@ import pytest
 PACKAGE = Path(__file__).resolve().parent.parent / "talkface"
 FOUNDATION = {"_version", "config", "errors", "device", "files", "graphs", "graph_export", "mel"}
 LIBRARIES = {"model", "metrics", "face", "media"}
-COMMANDS = {"preprocess", "train", "ablate", "evaluate", "rendering", "render_options", "pipeline", "study"}
+COMMANDS = {
+    "preprocess",
+    "train",
+    "ablate",
+    "evaluate",
+    "rendering",
+    "render_options",
+    "pipeline",
+    "benchmark",
+    "study",
+}
 COMMAND_LINE = {"cli", "console", "__main__"}
 
 # What each top-level package or module may import besides itself and the foundation.
@@ -28,6 +38,8 @@ BELOW = {
 BELOW["ablate"] = BELOW["ablate"] | {"train"}
 # Rendering has its options in a module of its own, which imports nothing heavy.
 BELOW["rendering"] = BELOW["rendering"] | {"render_options", "pipeline"}
+# A benchmark renders.
+BELOW["benchmark"] = BELOW["benchmark"] | {"rendering", "render_options"}
 HEAVY = {
     "torch",
     "numpy",

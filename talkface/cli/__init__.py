@@ -15,6 +15,7 @@ from talkface import console
 from talkface._version import __version__
 from talkface.cli import study
 from talkface.cli.ablate import ablate
+from talkface.cli.bench import bench
 from talkface.cli.data import preprocess, visemes
 from talkface.cli.evaluate import evaluate
 from talkface.cli.export import export
@@ -108,6 +109,7 @@ app.command()(train)
 app.command()(ablate)
 app.command("eval")(evaluate)
 app.command()(export)
+app.command()(bench)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
 )

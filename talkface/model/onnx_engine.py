@@ -98,7 +98,7 @@ class OnnxFace:
         self._inputs = {
             **dict(zip(IDENTITY, (photo, attended, mouth, lips, nose, style), strict=True)),
             "region": _to_network(face.face[top : top + height, left : left + width]),
-            "region_lips": (face.lips - np.float32([left, top]))[None],
+            "region_lips": (face.lips - np.array([left, top], np.float32))[None],
             "fade": fade,
             "corner": np.array([x - left, y - top], np.int64),
         }
