@@ -7,6 +7,9 @@ import resource
 from contextlib import contextmanager
 from dataclasses import replace
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # read once by OpenMP: the workers share the cores
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import cv2
 import numpy as np
 import pytest

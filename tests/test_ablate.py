@@ -15,7 +15,7 @@ from talkface.ablate.table import write_table
 from talkface.data.reader import open_dataset
 from talkface.errors import TalkfaceError
 from talkface.media.strips import GAP, LABEL_WIDTH, TIME_HEIGHT
-from talkface.model.checkpoint import load_generator
+from talkface.model.checkpoint import load_estimator, load_generator
 from talkface.train import Diverged, train
 from talkface.train.presets import ABLATIONS, PAPER_TABLE_3, Stage
 
@@ -26,7 +26,11 @@ ROWS = ("baseline", "full")
 
 @pytest.fixture(scope="module")
 def two_stages(mini_train_config):
-    stages = (Stage("lips", 2, 4, rollout=6), Stage("full", 100, 1, rollout=1, moments=2))
+    stages = (
+        Stage("lips", 2, 4, rollout=6),
+        Stage("estimator", 2, 1, moments=2),
+        Stage("full", 100, 1, rollout=1, moments=2),
+    )
     return replace(mini_train_config, stages=stages)
 
 
@@ -51,8 +55,18 @@ def measure(weights):
 def run(data, train_options, two_stages):
     """Runs a study of two rows on the drawn clips."""
 
-    def run(out, rows=ROWS, minutes=0.02, config=two_stages, init=None, on_step=None, on_note=None, **others):
-        training = train_options(data, out, init=init)
+    def run(
+        out,
+        rows=ROWS,
+        minutes=0.02,
+        config=two_stages,
+        init=None,
+        init_estimator=None,
+        on_step=None,
+        on_note=None,
+        **others,
+    ):
+        training = train_options(data, out, init=init, init_estimator=init_estimator)
         asked = AblateOptions(training, minutes, **{"test_data": "synthetic", "rows": rows} | others)
         return ablate(asked, config, measure, open_dataset(data, "test"), on_step, on_note)
 
@@ -71,7 +85,8 @@ def done(tmp_path_factory, run):
 def test_the_budget_gives_the_steps_of_each_row_and_the_start_is_trained_once(done):
     """1.2 s of the 50 s that the stage takes at 0.5 s a step: two steps. The start is trained once, as it is."""
     out, _, told = done
-    assert [step.stage for step in told] == ["start: lips"] * 2 + [f"{row}: full" for row in ROWS for _ in range(2)]
+    stages = ["start: lips", "start: estimator", *(f"{row}: full" for row in ROWS)]
+    assert [step.stage for step in told] == [stage for stage in stages for _ in range(2)]
     assert json.loads((out / "table.json").read_text())["steps"] == {"full": 2}
 
 
@@ -120,6 +135,9 @@ def test_all_rows_start_from_the_same_weights(done):
     for row in rows:
         assert all((row[name] - tensor).abs().max() < 1e-3 for name, tensor in start.items())
     assert torch.equal(start["audio_encoder.direction"], rows[0]["audio_encoder.direction"])
+    start, *rows = (load_estimator(out / name / "estimator.safetensors").state_dict() for name in ("start", *ROWS))
+    for row in rows:
+        assert all((row[name] - tensor).abs().max() < 1e-3 for name, tensor in start.items())
 
 
 def test_a_file_of_weights_takes_the_place_of_the_start(done, tmp_path, run):
@@ -190,6 +208,7 @@ def test_a_row_that_diverges_is_noted_and_the_other_rows_are_trained(tmp_path, m
     [
         ({"minutes": 9.0}, "--budget"),
         ({"init": Path("other.safetensors")}, "another --init"),
+        ({"init_estimator": Path("other.safetensors")}, "another --init-estimator"),
         ({"test_data": "grid"}, "other --test-data"),
         ({"test_split": "val"}, "another --test-split"),
         ({"limit": 5}, "another --limit"),
@@ -219,7 +238,7 @@ def test_the_seconds_of_a_step_are_measured_for_each_stage(data, tmp_path, monke
     monkeypatch.setattr(plan, "PROBE", 3)
     monkeypatch.setattr(plan, "WARM", 1)
     seconds = plan.seconds_per_step(train_options(data, tmp_path / "never"), two_stages)
-    assert len(seconds) == 2
+    assert len(seconds) == 3
     assert all(each > 0 for each in seconds)
     assert not (tmp_path / "never").exists()
 

@@ -136,10 +136,10 @@ def test_a_batch_of_lips_follows_from_seed_and_step():
     assert not torch.equal(one.batch(0, 4, 6).lips, LipBatches(known_clips(), seed=1).batch(0, 4, 6).lips)
 
 
-@pytest.mark.parametrize("distorted", [0.0, 1.0])
-def test_lips_and_features_are_of_the_same_frames_mirrored_or_not(distorted):
+@pytest.mark.parametrize("distorted,mirror", [(0.0, True), (1.0, True), (0.0, False)])
+def test_lips_and_features_are_of_the_same_frames_mirrored_or_not(distorted, mirror):
     clips, mirrored = known_clips(), []
-    batch = LipBatches(clips, distorted=distorted, landmark_noise=0.0).batch(0, 64, 6)
+    batch = LipBatches(clips, distorted=distorted, landmark_noise=0.0, mirror=mirror).batch(0, 64, 6)
     for features, lips, photo, counts in zip(*batch, strict=True):
         assert (features[0, 0] >= 1000) == bool(distorted)
         numbers = features[:, 0].int().numpy() % 1000
@@ -156,7 +156,7 @@ def test_lips_and_features_are_of_the_same_frames_mirrored_or_not(distorted):
                 mirrored.append(True)
                 assert any(np.allclose(mirrored_lips(one), photo, atol=1e-4) for one in clip.lips[0])
     assert len(mirrored) == 64
-    assert 0.25 < np.mean(mirrored) < 0.75
+    assert 0.25 < np.mean(mirrored) < 0.75 if mirror else not any(mirrored)
 
 
 def test_a_clip_that_is_too_short_repeats_its_last_frame_which_does_not_count():

@@ -127,7 +127,7 @@ def test_the_network_takes_whole_faces_as_well_as_crops():
 
 @pytest.mark.parametrize("clips,moments,frames", [(1, 2, 1), (3, 4, 1), (2, 3, 5)])
 def test_marginal_pairs_join_moments_of_one_clip_only(clips, moments, frames):
-    partner = other_moments(clips, moments, frames).numpy()
+    (partner,) = other_moments(clips, moments, frames).numpy()
     row = np.arange(clips * moments * frames)
     clip, moment, frame = np.unravel_index(row, (clips, moments, frames))
     others = np.unravel_index(partner, (clips, moments, frames))

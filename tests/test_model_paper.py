@@ -83,15 +83,18 @@ def test_without_attention_mask_and_rate_change_nothing(inputs):
     assert torch.equal(step(net, *inputs, mask=torch.zeros(1, 1, 256, 256), rate=0.1).picture, base.picture)
 
 
-def test_every_parameter_is_trained_by_a_rollout_of_two_frames(inputs):
+@pytest.mark.parametrize("attention", [True, False])
+def test_every_parameter_is_trained_by_a_rollout_of_two_frames(attention, inputs):
     """The mask of the first frame is taught by the second one; that of the last frame is used by nobody."""
-    net, (photo, windows, _) = built().train(), inputs
+    net, (photo, windows, _) = built(replace(SMALL, attention=attention)).train(), inputs
     first = net.step(photo, windows, photo, net.first_mask(1), 0.5)
     second = net.step(photo, windows, first.picture.detach(), first.mask, 0.5)
     (first.picture.square().mean() + second.picture.square().mean()).backward()
     untrained = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().max() > 0]
     assert untrained == []
-    assert net.frame_decoder.head.weight.grad[3].abs().max() > 0  # the channel of the mask
+    head = net.frame_decoder.head.weight.grad
+    assert (head.flatten(1).abs().max(1).values > 0).all()  # of each colour and, with attention, of the mask
+    assert len(head) == (4 if attention else 3)
 
 
 def test_one_frame_alone_teaches_its_mask_nothing(inputs):

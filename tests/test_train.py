@@ -275,9 +275,23 @@ def test_training_can_start_from_the_weights_of_a_generator(one_run, data, tmp_p
         assert torch.allclose(tensor, weights(one_run[0].out)[name], atol=1e-6), name
 
 
+def test_training_can_start_from_the_weights_of_a_statistics_network(
+    one_run, data, tmp_path, mini_train_config, train_options
+):
+    given = one_run[0].out / "estimator.safetensors"
+    full = replace(mini_train_config.full, estimator_learning_rate=0.0)
+    only = replace(mini_train_config, stages=(Stage("estimator", 1, 2, moments=2),), full=full)
+    train(train_options(data, tmp_path, init_estimator=given), only)
+    found, expected = (load_estimator(path / "estimator.safetensors").state_dict() for path in (tmp_path, given.parent))
+    assert all(torch.allclose(found[name], expected[name], atol=1e-6) for name in expected)
+    other = replace(only, estimator=replace(only.estimator, features=12))
+    with pytest.raises(TalkfaceError, match=r"--init-estimator .*estimator\.safetensors is a network of another shape"):
+        train(train_options(data, tmp_path / "other", init_estimator=given), other)
+
+
 def test_weights_of_another_shape_are_told(one_run, data, tmp_path, mini_config, mini_train_config, train_options):
     other = replace(mini_train_config, generator=replace(mini_config, style=12))
-    with pytest.raises(TalkfaceError, match=r"--init .*generator\.safetensors is a generator of another shape"):
+    with pytest.raises(TalkfaceError, match=r"--init .*generator\.safetensors is a network of another shape"):
         train(train_options(data, tmp_path, init=one_run[0].generator), other)
 
 

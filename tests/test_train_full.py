@@ -1,24 +1,18 @@
-"""The stages "full" and "estimator": who learns from what and in which order, and that T learns what is said."""
+"""The stage "full": who learns from what and in which order."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import torch
 
-from talkface.config import ALIGNED_LIPS
-from talkface.data.clip import encode_frame
-from talkface.data.mouths import face_crop_corner
 from talkface.data.reader import open_dataset
 from talkface.data.sequences import SequenceBatches
-from talkface.metrics.bootstrap import mean_of_sums
-from talkface.metrics.mutual_information import MutualInformation
 from talkface.model.amie import EstimatorConfig, StatisticsNetwork, other_moments
 from talkface.model.generator import Generator
 from talkface.model.paper import PaperConfig, PaperGenerator
 from talkface.train import full_stage, losses
 from talkface.train.curriculum import Curriculum, Networks
-from talkface.train.full_stage import EstimatorStage, FullStage
+from talkface.train.full_stage import FullStage
 from talkface.train.lips_stage import lip_shape_loss
 from talkface.train.presets import ABLATION_BASE, ABLATIONS, PAPER, ObjectiveConfig, Stage, ablated
 from talkface.train.rollout import roll_out
@@ -259,79 +253,4 @@ def test_the_average_of_a_generator_that_starts_here_forgets_its_random_weights(
 
 def test_a_marginal_pair_takes_the_sound_of_another_moment_of_the_same_clip():
     """2 clips x 3 moments x 2 frames: each frame is paired with the same frame of the clip's next moment."""
-    assert other_moments(2, 3, 2).tolist() == [2, 3, 4, 5, 0, 1, 8, 9, 10, 11, 6, 7]
-
-
-def auc(statistics, clips):
-    """How often T scores a frame's own sound above that of another moment of its clip."""
-    information = MutualInformation(statistics.eval())
-    sums = [
-        information.sums(
-            information.encode_frames(np.stack([*clip.frames()])),
-            information.encode_speech(clip.mfcc.astype(np.float32)),
-        )["mi_auc"]
-        for clip in clips
-    ]
-    return float(mean_of_sums(np.sum(sums, 0)))
-
-
-@pytest.fixture
-def make_clip(synthetic_clips):
-    """Clips in which every opening is as frequent as any other, so that two moments are seldom alike.
-
-    The mouth lies where `eval` expects it in an aligned face.
-    """
-    drawn, aligned = synthetic_clips.lip_points(0), np.array(ALIGNED_LIPS, np.float32)
-    shift = face_crop_corner(aligned) - face_crop_corner(drawn)
-
-    def make(seed, voice=None):
-        random = np.random.default_rng(seed)
-        clip = synthetic_clips.one(f"s{seed}/a", f"s{seed}", seed, frames=40)
-        openings = np.abs((random.uniform(0, 2) + random.uniform(0.07, 0.2, 40).cumsum()) % 2 - 1)
-        background = np.full((256, 256, 3), random.uniform(140, 215, 3)).astype(np.uint8)
-        gaps = synthetic_clips.widest * openings
-        pictures = [np.roll(synthetic_clips.draw(background, gap), shift[::-1], (0, 1)) for gap in gaps]
-        heard = np.interp(np.arange(160) / 4, np.arange(40) + 0.5, openings)[:, None] * np.linspace(1, -1, 13)
-        if voice is not None:
-            heard = voice + 0.3 * random.normal(size=heard.shape)
-        lips = np.stack([synthetic_clips.lip_points(gap) for gap in gaps]) + shift.astype(np.float32)
-        encoded = [encode_frame(picture) for picture in pictures]
-        return replace(clip, lips=lips, encoded=encoded, mfcc_steps=heard.astype(np.float32))
-
-    return make
-
-
-def estimated(clips, folder, write_dataset, steps):
-    """T after some steps of the stage "estimator" on these clips."""
-    torch.manual_seed(0)
-    network = StatisticsNetwork(EstimatorConfig(widths=(8, 8, 16, 16), features=16, dropout=0.0))
-    config = ObjectiveConfig(estimator_learning_rate=2e-3)
-    stage = EstimatorStage(network, config, moments=4)
-    stage.ema.decay = 0.9
-    batches = SequenceBatches([open_dataset(write_dataset(folder, clips))], augment=False)
-    for step in range(steps):
-        stage.step(step + 100, step / steps, batches.batch(step, 4, 4, 1))
-    return stage.ema.network
-
-
-def test_t_tells_moments_of_a_clip_apart_where_the_sound_follows_the_mouth(tmp_path, make_clip, write_dataset):
-    network = estimated([make_clip(seed) for seed in range(4)], tmp_path, write_dataset, 120)
-    assert auc(network, [make_clip(seed) for seed in range(4, 8)]) > 0.9
-
-
-def test_t_stays_at_chance_where_sound_and_picture_are_independent_though_the_speakers_differ(
-    tmp_path, make_clip, write_dataset
-):
-    """Each speaker has a face and a voice of their own, and the mouth does not move with the sound."""
-    voices = (-1.5, -0.5, 0.5, 1.5)
-    clips = [make_clip(seed, voice) for seed, voice in enumerate(voices)]
-    network = estimated(clips, tmp_path, write_dataset, 80)
-    unseen = [make_clip(seed + 4, voice) for seed, voice in enumerate(voices)]
-    assert auc(network, unseen) == pytest.approx(0.5, abs=0.1)
-
-
-def test_the_estimators_rate_rises_for_a_hundred_steps_and_falls_to_a_twentieth(mini_estimator, batch):
-    stage = EstimatorStage(StatisticsNetwork(mini_estimator), ObjectiveConfig(), moments=2)
-    for step, progress, expected in ((0, 0.0, 5e-6), (99, 0.0, 5e-4), (5000, 1.0, 2.5e-5)):
-        stage.step(step, progress, batch)
-        assert stage.optimizer.param_groups[0]["lr"] == pytest.approx(expected)
+    assert other_moments(2, 3, 2).tolist() == [[2, 3, 4, 5, 0, 1, 8, 9, 10, 11, 6, 7]]

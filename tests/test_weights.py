@@ -20,7 +20,7 @@ from talkface.model.onnx_engine import ENCODER_PARTS, GENERATOR_PARTS
 from talkface.model.recogniser import load_speech_encoder
 
 SPEECH = Path(__file__).parent.parent / "examples" / "speech.wav"
-NETWORKS = ("generator", "face_detector", "face_mesh", "speech_encoder", "vgg16_hed")
+NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "speech_encoder", "vgg16_hed")
 GRAPHS = {"generator": GENERATOR_PARTS, "speech_encoder": ENCODER_PARTS} | dict.fromkeys(FACE_WEIGHTS, FACE_PARTS)
 
 

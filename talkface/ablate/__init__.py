@@ -144,7 +144,10 @@ def _common_start(
     if not report.finished:
         note("Stopped before the first row. To resume, run the same command again.")
         return None
-    return replace(training, init=report.generator)
+    estimator = training.init_estimator
+    if estimator is None and any(stage.name == "estimator" for stage in before.stages):
+        estimator = report.out / "estimator.safetensors"
+    return replace(training, init=report.generator, init_estimator=estimator)
 
 
 def _row(

@@ -24,6 +24,7 @@ DIFFERENCES = {  # what to tell the user, by the setting that differs
     "minutes": "another --budget",
     "data": "other --data",
     "init": "another --init",
+    "init_estimator": "another --init-estimator",
     "test_data": "other --test-data",
     "test_split": "another --test-split",
     "limit": "another --limit",
@@ -60,6 +61,7 @@ def within_budget(
         "minutes": minutes,
         "data": list(training.data),
         "init": str(training.init.resolve()) if training.init else None,
+        "init_estimator": str(training.init_estimator.resolve()) if training.init_estimator else None,
         "before": json.loads(json.dumps(asdict(before)["stages"])) if training.init is None else None,
         **measured_on,
     }

@@ -9,7 +9,7 @@ import typer
 
 from talkface import console
 from talkface.cli.options import DEVICE, QUIET, commas, seed_option
-from talkface.cli.train import INIT, LESSONS, SETTINGS, STAGES, WORKERS, configured
+from talkface.cli.train import INIT, INIT_ESTIMATOR, LESSONS, SETTINGS, STAGES, WORKERS, configured
 
 
 def ablate(
@@ -34,6 +34,7 @@ def ablate(
     lessons: LESSONS = None,
     set_: SETTINGS = None,
     init: INIT = None,
+    init_estimator: INIT_ESTIMATOR = None,
     test_data: Annotated[
         Any,
         typer.Option(
@@ -99,7 +100,9 @@ def ablate(
             figures |= {of + name: found[name] for name in found if not name.startswith(("lmd_128", "lmd_iod"))}
         return figures
 
-    training = TrainOptions(data=data, out=out, device=device, workers=workers, init=init)
+    training = TrainOptions(
+        data=data, out=out, device=device, workers=workers, init=init, init_estimator=init_estimator
+    )
     options = AblateOptions(
         training,
         budget,

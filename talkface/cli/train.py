@@ -42,6 +42,9 @@ SETTINGS = Annotated[
     ),
 ]
 INIT = Annotated[Path | None, typer.Option(help="Initial weights: a .safetensors file of a generator.")]
+INIT_ESTIMATOR = Annotated[
+    Path | None, typer.Option(help="Initial weights of AMIE: a .safetensors file of a statistics network.")
+]
 WORKERS = Annotated[int, typer.Option(help="Number of threads that decode frames.")]
 
 
@@ -68,6 +71,7 @@ def train(
     ] = 1.0,
     minutes: Annotated[float | None, typer.Option(help="Stop after this many minutes and write a checkpoint.")] = None,
     init: INIT = None,
+    init_estimator: INIT_ESTIMATOR = None,
     device: DEVICE = "auto",
     workers: WORKERS = 2,
     compile: Annotated[
@@ -118,6 +122,7 @@ def train(
         workers=workers,
         compile=compile,
         init=init,
+        init_estimator=init_estimator,
     )
     quiet = quiet or os.environ.get("RANK", "0") != "0"  # only one of several processes prints
     with console.training(quiet=quiet) as on_step:

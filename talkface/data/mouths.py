@@ -188,12 +188,18 @@ class MouthBatches:
     @staticmethod
     def _photo(clip: _Clip, last: int, random: np.random.Generator) -> int:
         """Another moment of the clip; often one with a closed mouth."""
-        far = np.flatnonzero(np.abs(np.arange(len(clip.gap)) - last) >= APART)
-        far = far if len(far) else np.arange(len(clip.gap))
+        far = distant_frames(len(clip.gap), last, APART)
         if random.random() >= CLOSED_PHOTOS:
             return int(random.choice(far))
         closed = far[clip.gap[far] < OPEN]
         return int(random.choice(closed)) if len(closed) else int(far[clip.gap[far].argmin()])
+
+
+def distant_frames(length: int, moment: int, apart: int) -> np.ndarray:
+    """Frames of a clip at least `apart` frames from a moment; all of a clip that is too short. int64 (N,)."""
+    numbers = np.arange(length)
+    far = numbers[np.abs(numbers - moment) >= apart]
+    return far if len(far) else numbers
 
 
 def face_crop_corner(lips: np.ndarray) -> np.ndarray:

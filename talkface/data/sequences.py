@@ -7,6 +7,7 @@ Shapes: B = clips x moments sequences (the moments of a clip side by side), K fr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -59,6 +60,31 @@ class SequenceBatch(NamedTuple):
         return self.windows[:, REACH:-REACH]
 
 
+def clips_with_sound(datasets: Sequence[ClipDataset]) -> list[tuple[int, int]]:
+    """Data set and number of each clip that has sound.
+
+    Raises:
+        TalkfaceError: there is none.
+    """
+    clips = [
+        (d, i)
+        for d, dataset in enumerate(datasets)
+        for i, (sound, old) in enumerate(zip(dataset.has_sound, dataset.keeps_no_sound, strict=True))
+        if sound or old
+    ]
+    if not clips:
+        raise TalkfaceError("No training clip has sound.", "Name a data set with sound in --data.")
+    return clips
+
+
+def clip_weights(datasets: Sequence[ClipDataset], clips: Sequence[tuple[int, int]]) -> np.ndarray:
+    """Probability of each clip, float64: people are drawn in proportion to the root of their clips."""
+    people = [f"{d}/{datasets[d].clip_people[i]}" for d, i in clips]
+    counts = Counter(people)
+    weights = np.array([counts[person] ** -0.5 for person in people])
+    return weights / weights.sum()
+
+
 class SequenceBatches:
     """Draws moments of clips; people in proportion to the root of their clips.
 
@@ -80,18 +106,8 @@ class SequenceBatches:
         whole: bool = False,
     ) -> None:
         self.datasets, self.seed, self.augment, self.whole = datasets, seed, augment, whole
-        self.clips = [
-            (d, i)
-            for d, dataset in enumerate(datasets)
-            for i, (sound, old) in enumerate(zip(dataset.has_sound, dataset.keeps_no_sound, strict=True))
-            if sound or old
-        ]
-        if not self.clips:
-            raise TalkfaceError("No training clip has sound.", "Name a data set with sound in --data.")
-        people = [f"{d}/{datasets[d].clip_people[i]}" for d, i in self.clips]
-        counts = {person: people.count(person) for person in set(people)}
-        weights = np.array([counts[person] ** -0.5 for person in people])
-        self.weights = weights / weights.sum()
+        self.clips = clips_with_sound(datasets)
+        self.weights = clip_weights(datasets, self.clips)
 
     def batch(self, step: int, clips: int, moments: int, rollout: int) -> SequenceBatch:
         """`clips` x `moments` sequences of `rollout` frames for one training step."""

@@ -143,12 +143,19 @@ class LipBatches:
         seed: of all draws.
         distorted: share of the sequences that are taken from distorted copies.
         landmark_noise: px, added to the photo's lip points.
+        mirror: half of the sequences are mirrored.
     """
 
     def __init__(
-        self, clips: Sequence[SpeechClip], seed: int = 0, distorted: float = 0.7, landmark_noise: float = 1.0
+        self,
+        clips: Sequence[SpeechClip],
+        seed: int = 0,
+        distorted: float = 0.7,
+        landmark_noise: float = 1.0,
+        mirror: bool = True,
     ) -> None:
-        self.clips, self.seed, self.distorted, self.landmark_noise = clips, seed, distorted, landmark_noise
+        self.clips, self.seed, self.distorted = clips, seed, distorted
+        self.landmark_noise, self.mirror = landmark_noise, mirror
         by_person: dict[str, list[SpeechClip]] = {}
         for clip in clips:
             by_person.setdefault(clip.person, []).append(clip)
@@ -174,7 +181,7 @@ class LipBatches:
         photo = clip.lips[0][random.integers(len(clip.lips[0]))]
         photo = photo + self.landmark_noise * random.standard_normal(photo.shape)
         wanted = lips[numbers]
-        if random.random() < 0.5:
+        if self.mirror and random.random() < 0.5:
             photo, wanted = mirrored_lips(photo), mirrored_lips(wanted)
         counts = (start + np.arange(length) < len(lips)).astype(np.float32)
         return features[numbers].astype(np.float32), wanted.astype(np.float32), photo.astype(np.float32), counts

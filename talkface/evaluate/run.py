@@ -82,7 +82,7 @@ def evaluate_dataset(config: DatasetEval, on_step: OnStep, on_note: OnNote) -> t
             "--rows wrong_sound needs the speech of another clip, but there is only one clip.",
             "Score more clips, or other rows: --rows still,model",
         )
-    scorer = build_scorer(config, on_note)
+    scorer = build_scorer(config)
     generates = set(config.rows) != {"still"}
     files: dict[str, Path | None] = {}
     if generates or config.figures:
@@ -193,7 +193,7 @@ def evaluate_videos(config: PairEval | PairListEval, on_step: OnStep, on_note: O
         names = [config.fake.name]
     shown = example_clips(len(pairs)) if config.figures else []
     titles = dict(zip(shown, distinct_names([pairs[number][1] for number in shown]), strict=True))
-    scorer = build_scorer(config, on_note)
+    scorer = build_scorer(config)
     scores, notes, examples = [], [], []
     with clip_table(config.csv, scorer.metrics) as add_line:
         for number, (real, fake) in enumerate(pairs):

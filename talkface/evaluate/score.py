@@ -6,7 +6,7 @@ Shapes: N frames of a block, T of the clip. Frames are uint8 RGB (256, 256, 3), 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import NamedTuple
@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from talkface.config import weights_dir
 from talkface.device import pick_device
 from talkface.evaluate.config import ScoringOptions
 from talkface.evaluate.mouths import OPEN, MouthJudge, RealMouths
@@ -345,19 +344,13 @@ def _mean_sums(values: np.ndarray) -> np.ndarray:
     return np.array([values.sum(), len(values)], np.float64)
 
 
-def build_scorer(options: ScoringOptions, on_note: Callable[[str], None]) -> Scorer:
+def build_scorer(options: ScoringOptions) -> Scorer:
     """Load the networks of the requested metrics.
-
-    `mi` is left out if it was not requested by name and no statistics network exists.
 
     Raises:
         TalkfaceError: weights are missing or broken, or there is no such device.
     """
     metrics, device = options.wanted, pick_device(options.device)
-    bundled = weights_dir() / "estimator.safetensors"
-    if "mi" in metrics and options.metrics is None and options.estimator is None and not bundled.is_file():
-        metrics = tuple(name for name in metrics if name != "mi")
-        on_note(f"mi is left out: there is no {bundled.name} in {bundled.parent}.")
     return Scorer(
         metrics,
         FaceFinder(device),

@@ -79,21 +79,34 @@ class StatisticsNetwork(nn.Module):
         return self.classifier(torch.cat([image_BD, audio_BD], 1)).squeeze(1)
 
     def joint_and_marginal(self, frame: Tensor, windows: Tensor, partner: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores of (f_i, a_i) and of (f_j, a_k), with k = partner[j]; each picture and sound is encoded once.
+        """Scores of (f_i, a_i), (B,), and of (f_j, a_k) with k = partner[j], (B,) or (P * B,).
+
+        Each picture and each sound is encoded once.
 
         Args:
             frame: (B, 3, H, W).
             windows: (B, 20, 13).
-            partner: (B,) int64, whose sound each frame is paired with.
+            partner: (B,) or (P, B) int64, whose sound each frame is paired with.
         """
         image, audio = self.encode_frame(frame), self.audio_encoder(windows)
-        return self.score(image, audio), self.score(image, audio[partner])
+        marginal = [self.score(image, audio[other]) for other in partner.reshape(-1, len(image))]
+        return self.score(image, audio), torch.cat(marginal)
 
 
-def other_moments(clips: int, moments: int, frames: int) -> Tensor:
-    """For each frame of clips x moments x frames the same frame of the clip's next moment: k of Eq. 7, int64 (B,)."""
+def other_moments(clips: int, moments: int, frames: int, pairs: int = 1) -> Tensor:
+    """For each frame of clips x moments x frames the same frame of other moments of the clip: k of Eq. 7.
+
+    Args:
+        clips: of the batch.
+        moments: of each clip, at least 2.
+        frames: of each moment.
+        pairs: P, other moments of each frame: the next ones, at most all.
+
+    Returns:
+        int64 (P, B).
+    """
     rows = torch.arange(clips * moments * frames).reshape(clips, moments, frames)
-    return rows.roll(-1, 1).flatten()
+    return torch.stack([rows.roll(-k, 1).flatten() for k in range(1, min(pairs, moments - 1) + 1)])
 
 
 def js_mutual_information(joint_B: Tensor, marginal_B: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ class PaperFrame(NamedTuple):
     picture: Tensor
     """(B, 3, S, S) in [0, 1]."""
     mask: Tensor
-    """(B, 1, S, S) in [0, 1]: the attention mask of the next frame."""
+    """(B, 1, S, S) in [0, 1]: the attention mask of the next frame; the given one without dynamic attention."""
 
 
 class PictureEncoder(nn.Module):
@@ -87,9 +87,9 @@ class PaperAudioEncoder(nn.Module):
 
 
 class PaperFrameDecoder(nn.Module):
-    """Identity maps, image maps and the audio feature to the frame and the next mask."""
+    """Identity maps, image maps and the audio feature to the frame and, with dynamic attention, the next mask."""
 
-    def __init__(self, widths: tuple[int, ...], features: int) -> None:
+    def __init__(self, widths: tuple[int, ...], features: int, attention: bool) -> None:
         super().__init__()
         self.audio = nn.Linear(features, widths[-1])
         self.merge = conv(3 * widths[-1], widths[-1], 1)
@@ -97,10 +97,10 @@ class PaperFrameDecoder(nn.Module):
         self.up = nn.ModuleList(conv(coarse + 2 * fine, fine) for coarse, fine in pairs)
         self.film = nn.ModuleList(nn.Linear(features, 2 * fine) for _, fine in pairs)
         self.refine = nn.ModuleList(conv(fine, fine) for _, fine in pairs)
-        self.head = faint_init(nn.Conv2d(widths[0], 4, 3, 1, 1))
+        self.head = faint_init(nn.Conv2d(widths[0], 4 if attention else 3, 3, 1, 1))
 
-    def forward(self, identity: list[Tensor], image: list[Tensor], audio: Tensor) -> PaperFrame:
-        """Maps from fine to coarse, (B, D) -> the frame."""
+    def forward(self, identity: list[Tensor], image: list[Tensor], audio: Tensor) -> Tensor:
+        """Maps from fine to coarse, (B, D) -> (B, 4, S, S) logits of the frame and of the mask, or (B, 3, S, S)."""
         heard = self.audio(audio)[:, :, None, None].expand(-1, -1, *identity[-1].shape[2:])
         x = leaky(self.merge(torch.cat([identity[-1], image[-1], heard], 1)))
         skips = zip(identity[-2::-1], image[-2::-1], strict=True)
@@ -108,8 +108,7 @@ class PaperFrameDecoder(nn.Module):
             x = leaky(up(torch.cat([F.interpolate(x, scale_factor=2, mode="nearest"), *skip], 1)))
             scale, shift = film(audio)[:, :, None, None].chunk(2, 1)
             x = leaky(refine(x) * (1 + scale) + shift)
-        out = self.head(x)
-        return PaperFrame(torch.sigmoid(out[:, :3]), torch.sigmoid(out[:, 3:]))
+        return self.head(x)
 
 
 class PaperGenerator(nn.Module):
@@ -123,7 +122,7 @@ class PaperGenerator(nn.Module):
         self.identity_encoder = PictureEncoder(3, config.widths)
         self.audio_encoder = PaperAudioEncoder(config.audio_features, config.audio_dropout)
         self.image_encoder = PictureEncoder(4 if config.attention else 3, config.widths)
-        self.frame_decoder = PaperFrameDecoder(config.widths, config.audio_features)
+        self.frame_decoder = PaperFrameDecoder(config.widths, config.audio_features, config.attention)
         position = torch.stack(torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="xy")).float()
         mask = coarse_mask(torch.tensor(ALIGNED_LIPS)[None], position[None])
         self.register_buffer("first", mask, persistent=False)
@@ -144,6 +143,6 @@ class PaperGenerator(nn.Module):
         """
         attended = attend(photo, mask, rate) if self.config.attention else photo
         seen = torch.cat([previous, mask], 1) if self.config.attention else previous
-        return self.frame_decoder(
-            self.identity_encoder(attended), self.image_encoder(seen), self.audio_encoder(windows)
-        )
+        identity, image = self.identity_encoder(attended), self.image_encoder(seen)
+        out = torch.sigmoid(self.frame_decoder(identity, image, self.audio_encoder(windows)))
+        return PaperFrame(out[:, :3], out[:, 3:] if self.config.attention else mask)

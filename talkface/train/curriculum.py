@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from talkface.data.moments import MomentBatches
 from talkface.data.mouths import MouthBatches
 from talkface.data.reader import ClipDataset
 from talkface.data.sequences import SequenceBatches
@@ -21,8 +22,9 @@ from talkface.model.blocks import conv_weights_channels_last
 from talkface.model.generator import Generator
 from talkface.model.paper import PaperConfig, PaperGenerator
 from talkface.model.recogniser import load_speech_encoder
+from talkface.train.estimator_stage import EstimatorStage
 from talkface.train.estimator_validation import EstimatorValidation
-from talkface.train.full_stage import EstimatorStage, FullStage
+from talkface.train.full_stage import FullStage
 from talkface.train.lips_stage import LipsStage, lip_figures
 from talkface.train.mouth_stage import MouthStage
 from talkface.train.mouth_validation import MouthValidation
@@ -132,14 +134,16 @@ class Curriculum:
                 "Leave the stage out, or use --set generator.hearing=mfcc.",
             )
         speech = VisemeBatches(None, self.config.seed)
-        trainer = VisemesStage(encoder.windows, self.config.lips, self.device, self.synchronise)
+        trainer = VisemesStage(encoder.windows, self.config.lips, self.device, self.config.augment, self.synchronise)
         return RunningStage(trainer, encoder.windows, lambda step: speech.batch(step, stage.batch))
 
     def _lips(self, stage: Stage, fresh: bool) -> RunningStage:
         encoder, config = self._generator().audio_encoder, self.config.lips
         clips = self._speech(self.datasets, config.copies if self.config.augment else 0)
         trainer = LipsStage(encoder, config, clips, fresh, self.config.augment, self.synchronise)
-        batches = LipBatches(clips, self.config.seed, landmark_noise=config.landmark_noise)
+        augment = self.config.augment
+        noise = config.landmark_noise if augment else 0.0
+        batches = LipBatches(clips, self.config.seed, landmark_noise=noise, mirror=augment)
         unseen = self._speech(self.validation, 0) if self._validation_has_sound() else []
 
         def validate(network: nn.Module) -> dict[str, float]:
@@ -171,7 +175,8 @@ class Curriculum:
         )
 
     def _estimator(self, stage: Stage, fresh: bool) -> RunningStage:
-        batches = self._sequences()
+        size = (self.config.estimator.height, self.config.estimator.width)
+        batches = MomentBatches(self.datasets, size, self.config.seed, self.config.augment)
         trainer = EstimatorStage(self.networks.statistics, self.config.full, stage.moments, self.synchronise)
         judge = EstimatorValidation(self.validation) if self._validation_has_sound() else None
 
@@ -181,7 +186,7 @@ class Curriculum:
         return RunningStage(
             trainer,
             self.networks.statistics,
-            lambda step: batches.batch(step, stage.batch, stage.moments, stage.rollout),
+            lambda step: batches.batch(step, stage.batch, stage.moments),
             validate if judge else None,
             lambda figures: -figures["mi_auc"],
         )

@@ -1,4 +1,4 @@
-"""The stages "full" (the paper's objective, Eq. 13) and "estimator" (the statistics network of AMIE alone).
+"""The stage "full": the paper's objective (Eq. 13).
 
 One GAN step reads top to bottom in `FullStage.step`: rollout, discriminator and statistics network, generator. The
 adversaries are updated first, so that the generator is judged by the updated estimator (paper 3.2).
@@ -133,47 +133,3 @@ class FullStage:
         low, high = attention_rate(progress) if self.config.attention_schedule else (1.0, 1.0)
         rates = low + (high - low) * torch.rand(count // self.moments, 1, 1, 1)
         return rates.repeat_interleave(self.moments, 0).to(self.device)
-
-
-class EstimatorStage:
-    """The statistics network T learns from real frames and their sound: its side of AMIE (paper 3.2).
-
-    Args:
-        statistics: T.
-        config: rates, and which estimate is maximised.
-        moments: moments of each clip in a batch.
-        synchronise: averages gradients over the processes that train together.
-    """
-
-    def __init__(
-        self,
-        statistics: StatisticsNetwork,
-        config: ObjectiveConfig,
-        moments: int,
-        synchronise: Synchronise | None = None,
-    ) -> None:
-        self.statistics, self.config, self.moments, self.synchronise = statistics, config, moments, synchronise
-        self.optimizer = torch.optim.AdamW(statistics.parameters(), config.estimator_learning_rate, weight_decay=0.02)
-        self.ema = EMA(statistics, 0.995)
-
-    def step(self, step: int, progress: float, batch: SequenceBatch) -> dict[str, Tensor]:
-        """One step; the loss by name."""
-        self.statistics.train()
-        frames = batch.frames.flatten(0, 1)
-        clips = len(batch.photo) // self.moments
-        partner = other_moments(clips, self.moments, batch.frames.shape[1]).to(frames.device)
-        scores = self.statistics.joint_and_marginal(frames, batch.own_windows.flatten(0, 1), partner)
-        terms = {"statistics": -ESTIMATES["js" if self.config.estimate == "none" else self.config.estimate](*scores)}
-        rate = self.config.estimator_learning_rate * min(1.0, (step + 1) / 100) * (1 - 0.95 * progress)
-        optimizer_step(self.optimizer, terms, self.config.clip_norm, rate, self.synchronise)
-        self.ema.update(self.statistics)
-        return {name: value.detach() for name, value in terms.items()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """All that is needed to go on, but for T itself."""
-        return {"optimizer": self.optimizer.state_dict(), "ema": self.ema.state_dict()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes up a state."""
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.ema.load_state_dict(state["ema"])

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from talkface.config import EYE_DISTANCE
-from talkface.data.mouths import face_crop_corner
+from talkface.data.mouths import distant_frames, face_crop_corner
 from talkface.data.reader import ClipDataset
 from talkface.face.landmarks import mouth_opening, nose_base
 from talkface.metrics.mouth import Reference, inner_mask, kernel_distance, mouth_content, reference, sharpness
@@ -138,8 +138,7 @@ def _item_pair(
 ) -> list[Item]:
     """The frame with a closed photo and with a toothy one."""
     lips, nose = arrays["lips"].astype(np.float32), nose_base(arrays["points68"])
-    far = np.flatnonzero(np.abs(np.arange(len(gap)) - moment) >= APART)
-    far = far if len(far) else np.arange(len(gap))
+    far = distant_frames(len(gap), moment, APART)
     move = np.linalg.norm(nose[far] - nose[moment], axis=1)
     near = far[move < STILL_HEAD]
     far = near if len(near) >= 5 else far[np.argsort(move)[:8]]

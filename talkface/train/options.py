@@ -42,6 +42,8 @@ class TrainOptions:
     """torch.compile the generator: pays on GPUs in runs of more than a few minutes."""
     init: Path | None = None
     """Weights file of a generator to start from in place of random weights."""
+    init_estimator: Path | None = None
+    """Weights file of a statistics network to start from in place of random weights."""
 
     @property
     def learned_from(self) -> str:

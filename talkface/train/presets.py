@@ -135,13 +135,20 @@ class ObjectiveConfig:
     adversary_learning_rate: float = 2e-4
     """Of discriminator and statistics network."""
     estimator_learning_rate: float = 5e-4
-    """Of the statistics network in the stage "estimator", at the beginning."""
+    """Of the statistics network in the stage "estimator", at the beginning of each of its parts."""
+    estimator_lips: float = 1 / 3
+    """Share of the stage "estimator", at its beginning, in which T's encoders learn lip points."""
     clip_norm: float = 1.0
     """Largest norm of each network's gradient."""
     ema: float = 0.999
     """Decay of the averaged generator."""
 
     def __post_init__(self) -> None:
+        if not 0 <= self.estimator_lips < 1:
+            raise TalkfaceError(
+                f"estimator_lips {self.estimator_lips} is not a share: expected 0 or more, and less than 1.",
+                "Use --set full.estimator_lips=0.3.",
+            )
         if self.estimate not in ("js", "dv", "none"):
             raise TalkfaceError(
                 f"estimate {self.estimate!r} is not a valid estimate: expected js, dv or none.",
@@ -160,7 +167,7 @@ class TrainConfig:
     stages: tuple[Stage, ...] = (
         Stage("lips", 400, 20, rollout=30),
         Stage("mouth", 14_000, 8, rollout=2),
-        Stage("estimator", 3000, 12, moments=4),
+        Stage("estimator", 4500, 16, moments=8),
     )
     """The curriculum, in order."""
     lips: LipsConfig = field(default_factory=LipsConfig)
@@ -228,8 +235,10 @@ ABLATION_BASE = replace(
     stages=(
         Stage("lips", 400, 20, rollout=30),
         Stage("mouth", 1500, 8, rollout=2),
+        Stage("estimator", 1500, 16, moments=8),
         Stage("full", 1500, 4, rollout=2, moments=2),
     ),
+    full=ObjectiveConfig(mi_weight=0.1),  # its gradient at the lip points is as large as that of the lip loss
 )
 PAPER_NAMES = {
     "baseline": "Baseline",

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 from talkface.config import SPLITS
 from talkface.data.reader import ClipDataset, open_dataset
 from talkface.errors import TalkfaceError
-from talkface.model.checkpoint import load_generator, save_network
+from talkface.model.checkpoint import load_estimator, load_generator, save_network
 from talkface.train.checkpoint import newest_checkpoint, save_checkpoint
 from talkface.train.curriculum import Curriculum, Networks, RunningStage
 from talkface.train.log import RunLog
@@ -235,15 +235,12 @@ class Run:
             self._check_same_clips(state["learned_from"])
             self.networks.load_state_dict(state["networks"])
             self.stage_state, self.best = state["stage"], state["best"]
-        elif self.options.init:
-            weights = load_generator(self.options.init).state_dict()
-            try:
-                self.networks.generator.load_state_dict(weights)
-            except RuntimeError as error:
-                raise TalkfaceError(
-                    f"--init {self.options.init} is a generator of another shape than the preset's.",
-                    "Use the preset that it was trained with.",
-                ) from error
+            return
+        if self.options.init:
+            start_from(self.networks.generator, load_generator(self.options.init), f"--init {self.options.init}")
+        if self.options.init_estimator:
+            given = load_estimator(self.options.init_estimator)
+            start_from(self.networks.statistics, given, f"--init-estimator {self.options.init_estimator}")
 
     def _check_same_clips(self, before: str) -> None:
         if before != self.options.learned_from:
@@ -318,6 +315,20 @@ class Run:
         for number, handler in self.handlers.items():
             signal.signal(number, handler)
         self.handlers = {}
+
+
+def start_from(network: torch.nn.Module, given: torch.nn.Module, name: str) -> None:
+    """Takes over weights.
+
+    Raises:
+        TalkfaceError: the networks differ in shape; `name` is the option and its file.
+    """
+    try:
+        network.load_state_dict(given.state_dict())
+    except RuntimeError as error:
+        raise TalkfaceError(
+            f"{name} is a network of another shape than the preset's.", "Use the preset that it was trained with."
+        ) from error
 
 
 def _validation_sets(options: TrainOptions) -> list[ClipDataset]:

@@ -22,6 +22,7 @@ class VisemesStage:
         encoder: what is trained.
         config: rates.
         device: where the encoder is.
+        augment: distort the sound.
         synchronise: averages gradients over the processes that train together.
     """
 
@@ -30,9 +31,10 @@ class VisemesStage:
         encoder: WindowEncoder,
         config: LipsConfig,
         device: torch.device | str = "cpu",
+        augment: bool = True,
         synchronise: Synchronise | None = None,
     ) -> None:
-        self.encoder, self.config, self.synchronise = encoder, config, synchronise
+        self.encoder, self.config, self.augment, self.synchronise = encoder, config, augment, synchronise
         self.head = nn.Linear(encoder.out.out_features, len(VISEMES)).to(device)
         parameters = [*encoder.parameters(), *self.head.parameters()]
         self.optimizer = torch.optim.AdamW(parameters, config.learning_rate, weight_decay=config.weight_decay)
@@ -41,7 +43,8 @@ class VisemesStage:
     def step(self, step: int, progress: float, batch: VisemeBatch) -> dict[str, Tensor]:
         """One step; the loss by name."""
         self.encoder.train()
-        terms = {"visemes": F.cross_entropy(self.head(self.encoder(distort_sound(batch.windows))), batch.classes)}
+        windows = distort_sound(batch.windows) if self.augment else batch.windows
+        terms = {"visemes": F.cross_entropy(self.head(self.encoder(windows)), batch.classes)}
         rate = self.config.learning_rate * (1 - 0.95 * progress)
         optimizer_step(self.optimizer, terms, self.config.clip_norm, rate, self.synchronise)
         self.ema.update(self.encoder)
