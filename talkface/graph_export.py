@@ -68,7 +68,7 @@ def _traced(spec: GraphSpec) -> bytes:
         torch.onnx.export(
             spec.module.eval(),
             tuple(spec.inputs.values()),
-            buffer,  # type: ignore[arg-type]  # a file object is taken by this exporter
+            buffer,  # type: ignore[arg-type]  # the exporter that is used here takes a stream too
             input_names=list(spec.inputs),
             output_names=list(spec.outputs),
             dynamic_axes=dict(spec.dynamic),

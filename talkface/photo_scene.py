@@ -148,7 +148,7 @@ def prepare_photo(
             ),
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)
-        fitted, transform = _fit(image, face.transform, options.max_size or PHOTO_SIZE)
+        fitted, transform = fit(image, face.transform, options.max_size or PHOTO_SIZE)
         shown = None if options.crop else transform
         small = check_face_size(face.transform, shown, (image.shape[1], image.shape[0]), photo.name)
     notes.add(*face.notes, *small)
@@ -162,7 +162,7 @@ def prepare_photo(
     return PhotoScene(fitted, transform, aligned, face, audio, backend, generator, options, notes.texts, seconds, kept)
 
 
-def _fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
+def fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the photo at the size of the video (longer side at most `max_size`, even sides) and its alignment.
 
     A photo that is small enough keeps its pixels; an odd side loses its last row or column.

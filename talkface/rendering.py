@@ -219,7 +219,7 @@ def _subtitles(options: RenderOptions, duration: Fraction) -> Subtitles | None:
 
 
 def _signing(options: RenderOptions) -> Callable[[Path], None] | None:
-    """What signs the complete video, if that is wanted; a missing library or a wrong certificate is an error at once."""
+    """What signs the complete video, if wanted; a missing library or a wrong certificate is an error at once."""
     if not options.c2pa:
         return None
     from talkface.media.credentials import Signer  # here, because c2pa-python is optional

@@ -18,7 +18,7 @@ from talkface.cli import app
 from talkface.errors import TalkfaceError
 
 ROOT = str(Path(__file__).resolve().parent.parent)
-COMMANDS = ["render", "preprocess", "visemes", "train", "ablate", "eval", "export", "study"]
+COMMANDS = ["render", "preprocess", "visemes", "train", "ablate", "eval", "export", "bench", "study"]
 
 
 @pytest.fixture

@@ -38,6 +38,7 @@ COMMANDS = {
     "serve",
     "verify",
     "doctor",
+    "benchmark",
 }
 # What rendering and live video are built of, each above those before it:
 STEPS = ("pipeline", "render_options", "render_steps", "photo_scene", "dubbing", "report")
@@ -67,6 +68,8 @@ BELOW["batch"] = BELOW["batch"] | {"rendering", "render_options"}
 BELOW["serve"] = BELOW["serve"] | {"batch", "render_options"}
 # The doctor renders a second of video to see whether that works.
 BELOW["doctor"] = BELOW["doctor"] | {"rendering"}
+# The benchmark times the stages of a render, and whole renders.
+BELOW["benchmark"] = BELOW["benchmark"] | {"rendering"} | set(STEPS)
 HEAVY = {
     "torch",
     "numpy",

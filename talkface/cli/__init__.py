@@ -15,6 +15,7 @@ from talkface import console
 from talkface._version import __version__
 from talkface.cli import study
 from talkface.cli.ablate import ablate
+from talkface.cli.bench import bench
 from talkface.cli.data import preprocess, visemes
 from talkface.cli.doctor import doctor
 from talkface.cli.evaluate import evaluate
@@ -114,6 +115,7 @@ app.command()(export)
 app.command()(serve)
 app.command()(verify)
 app.command()(doctor)
+app.command()(bench)
 app.add_typer(
     _studies, name="study", help="The paper's user study: a page that asks people, and the table of their answers."
 )

@@ -43,6 +43,13 @@ def export_speech_encoder(encoder: SpeechEncoder, weights: Path) -> list[Path]:
     return [export_graph(spec, weights, ENCODER_PARTS[0])]
 
 
+@torch.inference_mode()
+def count_frame(generator: Generator) -> None:
+    """Compute one frame in PyTorch, for a counter of operations: its lips, its geometry and its picture."""
+    for spec in (_lips_spec(generator, frames=1), _frame_spec(generator)):
+        spec.module(*spec.inputs.values())
+
+
 class _Lips(nn.Module):
     """The Audio Encoder, and what makes its lips expressive."""
 
@@ -87,9 +94,9 @@ class _Frame(nn.Module):
         return frame  # type: ignore[return-value]
 
 
-def _lips_spec(generator: Generator) -> GraphSpec:
+def _lips_spec(generator: Generator, frames: int = 30) -> GraphSpec:
     features = generator.config.audio_features
-    shape = (1, 30, features) if features else (1, 30, MFCC_STEPS, MFCC_COEFFS)
+    shape = (1, frames, features) if features else (1, frames, MFCC_STEPS, MFCC_COEFFS)
     examples = (torch.zeros(shape), torch.tensor(ALIGNED_LIPS)[None], torch.tensor(1.0))
     return GraphSpec(
         _Lips(generator),
