@@ -168,7 +168,8 @@ def damaged_inputs(bench, photos, recordings, weights):
             out.unlink(missing_ok=True)
             outcome, text = worker.render([*words, "--crop", "--device", "cpu", "-o", out])
             bench.judge(group, f"{path.name} ({done})", outcome, text, out)
-    worker.process.stdin.close()  # which ends it
+    if worker.process is not None:
+        worker.process.stdin.close()  # which ends it
     out.unlink(missing_ok=True)
 
 
