@@ -74,6 +74,19 @@ def test_a_terminal_gets_a_progress_bar_with_count_and_speed(monkeypatch):
     assert "frames/s" in terminal.text
 
 
+def test_a_progress_bar_can_go_on_with_another_unit(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with console.progress("Preprocessing", "videos") as on_step:
+        on_step(3, 3)
+        for done in range(1, 6):
+            on_step(done, 5, unit="clips")
+    assert "5/5 clips" in terminal.text
+    assert "5/5 videos" not in terminal.text
+
+
 def test_a_table_is_written_to_standard_output_as_wide_as_its_content(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "20")
     console.show_table([["", *(f"column {i}" for i in range(10))], ["[row]", *"0123456789"]])
