@@ -9,14 +9,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from talkface.errors import TalkfaceError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-OnStep = Callable[[int, int], None]
+
+class OnStep(Protocol):
+    """Advances a progress bar; `unit` is what is counted from now on, if it is not what the bar began with."""
+
+    def __call__(self, done: int, total: int, unit: str = ...) -> None: ...
 
 
 def error_console() -> Console:
@@ -69,7 +73,7 @@ def progress(what: str, unit: str = "frames", *, quiet: bool = False) -> Iterato
     No bar is drawn if standard error is not a terminal (a log file, CI).
     """
     if quiet or not sys.stderr.isatty():
-        yield lambda done, total: None
+        yield lambda done, total, unit=unit: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -77,17 +81,19 @@ def progress(what: str, unit: str = "frames", *, quiet: bool = False) -> Iterato
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn(unit),
+        TextColumn("{task.fields[unit]}"),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=error_console(), transient=True) as bar:
-        task = bar.add_task(what, total=None, rate="")
+        task = bar.add_task(what, total=None, rate="", unit=unit)
 
-        def on_step(done: int, total: int) -> None:
+        def on_step(done: int, total: int, unit: str = unit) -> None:
+            if unit != bar.tasks[task].fields["unit"]:
+                bar.reset(task)  # the speed is that of the new unit
             speed = bar.tasks[task].speed
             rate = f"{speed:.1f} {unit}/s" if speed else ""
-            bar.update(task, completed=done, total=total, rate=rate)
+            bar.update(task, completed=done, total=total, rate=rate, unit=unit)
 
         yield on_step
 

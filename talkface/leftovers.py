@@ -24,7 +24,8 @@ except ImportError:  # Windows: leftovers of killed processes stay
     fcntl = None  # type: ignore[assignment]
 
 _held: dict[Path, int] = {}  # the temporary files of this process, and the descriptors with their locks
-_owner = os.getpid()  # a forked process must not delete the files of its parent
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_held.clear)  # a forked process must not delete the files of its parent
 
 
 def unique_tag() -> str:
@@ -111,6 +112,6 @@ def _machine() -> str:
 @atexit.register
 def _release_all() -> None:
     """Delete what an exception at an unlucky moment has left."""
-    for path in list(_held) if os.getpid() == _owner else ():
+    for path in list(_held):
         with suppress(OSError):
             release(path)

@@ -338,7 +338,7 @@ def test_quality_limits_are_set_by_name(run, monkeypatch):
 
     configs = []
 
-    def note(config, on_step):
+    def note(config, on_step, on_clip):
         configs.append(config)
         raise TalkfaceError("Stop here.")
 
@@ -356,7 +356,7 @@ def test_the_sound_offset_is_estimated_or_a_number_of_seconds(run, monkeypatch, 
 
     configs = []
 
-    def note(config, on_step):
+    def note(config, on_step, on_clip):
         configs.append(config)
         raise TalkfaceError("Stop here.")
 

@@ -1,6 +1,7 @@
-from types import SimpleNamespace
+from types import re
 
 import pytest
+import SimpleNamespace
 
 from talkface import console
 from talkface.errors import TalkfaceError
@@ -72,6 +73,20 @@ def test_a_terminal_gets_a_progress_bar_with_count_and_speed(monkeypatch):
     assert "Rendering" in terminal.text
     assert "10/10" in terminal.text
     assert "frames/s" in terminal.text
+
+
+def test_a_progress_bar_can_go_on_with_another_unit(monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    with console.progress("Preprocessing", "videos") as on_step:
+        on_step(3, 3)
+        for done in range(1, 6):
+            on_step(done, 5, unit="clips")
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", terminal.text)
+    assert "5/5 clips" in plain
+    assert "5/5 videos" not in plain
 
 
 def test_a_table_is_written_to_standard_output_as_wide_as_its_content(capsys, monkeypatch):

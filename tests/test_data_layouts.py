@@ -152,7 +152,8 @@ def test_links_to_folders_and_files_are_followed(tmp_path):
     (tmp_path / "source/broken.mp4").symlink_to(tmp_path / "nowhere.mp4")
     sources = find_sources("folder", tmp_path / "source")
     assert sorted(source.file for source in sources) == [
-        *("ann/four.mp4", "ann/zero.mp4", "ben/deeper/two.mp4", "ben/one.mp4", "ben/three.mp4")
+        *("ann/four.mp4", "ann/zero.mp4", "ben/deeper/two.mp4", "ben/one.mp4", "ben/three.mp4"),
+        "broken.mp4",  # so that it is counted as a video that cannot be read
     ]
     assert all(source.path == tmp_path / "source" / source.file for source in sources)
 

@@ -94,6 +94,21 @@ def test_samples_that_are_not_finite_are_silence(tmp_path):
     assert np.isfinite(load_speech(save_wav(tmp_path / "nan.wav", sound)).mfcc).all()
 
 
+@pytest.mark.parametrize("damage", [3e38, -1e20])
+def test_samples_that_are_huge_are_silence(tmp_path, damage):
+    sound = voice(1.0)
+    sound[1000:1010] = damage
+    speech = load_speech(save_wav(tmp_path / "huge.wav", sound))
+    assert np.isfinite(speech.mfcc).all()
+    assert np.isfinite(speech.level_db)
+
+
+def test_floats_on_the_scale_of_integers_are_like_all_others(tmp_path):
+    sound = voice(1.0)
+    large = load_speech(save_wav(tmp_path / "large.wav", sound * np.float32(2**31)))
+    np.testing.assert_allclose(large.mfcc, load_speech(save_wav(tmp_path / "usual.wav", sound)).mfcc, atol=1e-3)
+
+
 @pytest.mark.parametrize("rate,channels", [(8000, 1), (16_000, 1), (44_100, 2), (48_000, 6), (11_025, 1), (96_000, 2)])
 def test_rate_and_channels_have_no_effect_on_the_features(tmp_path, rate, channels):
     sound = np.repeat(voice(1.5, rate)[:, None], channels, axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -119,7 +120,7 @@ def preprocess(
         av_weights=av_weights,
     )
     with console.progress("Preprocessing", "videos", quiet=quiet) as on_step:
-        report = run(config, on_step)
+        report = run(config, on_step, partial(on_step, unit="clips"))
     rows = [
         [reason, *(str(counts[part]) for part in SPLITS), str(sum(counts.values()))] for reason, counts in report.rows()
     ]

@@ -198,9 +198,13 @@ def _read_split_list(path: Path) -> dict[str, str]:
 
 
 def _videos(root: Path) -> list[Path]:
-    """All files with the suffix of a video, sorted. Hidden folders and hidden files (macOS's ._ files) are left out."""
+    """All files with the suffix of a video, sorted. Hidden folders and hidden files (macOS's ._ files) are left out.
+
+    A link that leads nowhere is among them, so that it is counted as a video that cannot be read.
+    """
     paths = (folder / name for folder, names in _folders(root) for name in names if not name.startswith("."))
-    return sorted(path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file())
+    videos = (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)
+    return sorted(path for path in videos if path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -19,6 +19,7 @@ from talkface.media.ffmpeg import FFmpegProcess, file_url, start
 from talkface.media.tracks import AudioTrack, NoSound, channel_filter, select_track
 
 BLOCK = 1 << 16  # samples decoded at a time
+MAX_SAMPLE = 1e10  # far above full scale, which is 1, or 2^31 in files of integers that are marked as floats
 MIN_SAMPLE_RATE = 2000  # Hz; less is a broken header
 MAX_MIX_LOSS = 20.0  # dB by which the mix of the channels may be softer than one of them before they count as opposite
 # These options make the decoder respect timestamps: gaps become silence, and so does the time before an audio stream
@@ -252,7 +253,8 @@ def _write(waveform: np.ndarray, decoder: FFmpegProcess) -> None:
 def _blocks(decoder: FFmpegProcess) -> Iterator[np.ndarray]:
     while data := decoder.stdout.read(4 * BLOCK):
         block = np.frombuffer(data[: len(data) // 4 * 4], "<f4")
-        yield np.nan_to_num(block, nan=0.0, posinf=0.0, neginf=0.0)  # recordings of floats may contain such values
+        # Recordings of floats may contain values that are not finite, and damaged ones such whose squares are not.
+        yield np.where(np.abs(block) < MAX_SAMPLE, block, np.float32(0))
 
 
 def _overlapping(blocks: Iterable[np.ndarray], window: int, hop: int) -> Iterator[np.ndarray]:

@@ -198,6 +198,8 @@ class FFmpegProcess:
 
 
 _running: set[subprocess.Popen[bytes]] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_running.clear)  # they belong to the parent
 
 
 @atexit.register

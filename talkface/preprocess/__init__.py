@@ -122,13 +122,17 @@ class Report:
         return sorted(by_reason.items(), key=lambda row: (row[0] != "kept", -sum(row[1].values()), row[0]))
 
 
-def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = lambda done, total: None) -> Report:
+def preprocess(
+    config: PreprocessConfig,
+    on_step: Callable[[int, int], None] = lambda done, total: None,
+    on_clip: Callable[[int, int], None] | None = None,
+) -> Report:
     """Turn videos into clips. Videos that earlier runs have done are not done again.
 
     Args:
         config: what to preprocess, and how.
-        on_step: called with (videos done, videos to do) after each video, and then with (clips heard, clips to hear)
-            while the sound offsets are estimated.
+        on_step: called with (videos done, videos to do) after each video.
+        on_clip: called with (clips heard, clips to hear) while the sound offsets are estimated. Default: `on_step`.
 
     Raises:
         TalkfaceError: the folder, layout, engine or weights file does not exist, no video was found, there is no
@@ -169,7 +173,7 @@ def preprocess(config: PreprocessConfig, on_step: Callable[[int, int], None] = l
     if config.av_offset != "estimate":
         plan = OffsetPlan(seconds=config.av_offset)
     else:
-        plan = OffsetPlan(load=None if left else load, on_step=on_step)
+        plan = OffsetPlan(load=None if left else load, on_step=on_clip or on_step)
     summary = summarise(root, name, config.data, plan)
     return Report(root, name, summary, len(done), sum(done.values()), seconds, workers, left)
 

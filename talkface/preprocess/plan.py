@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -71,7 +72,8 @@ def _chunks(sources: list[Source], most: int) -> Iterator[tuple[Source, ...]]:
     size = 0
     for source in sources:
         chunk.append(source)
-        size += source.path.stat().st_size
+        with suppress(OSError):  # a link that leads nowhere
+            size += source.path.stat().st_size
         if len(chunk) == most or size >= SHARD_BYTES:
             yield tuple(chunk)
             chunk, size = [], 0
