@@ -1,5 +1,6 @@
 """One person is followed through a video: by position and size, and anew after a cut."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -42,11 +43,11 @@ def test_a_face_that_walks_past_another_one_is_followed_and_not_the_other(finder
 
 def test_a_face_that_is_hidden_is_found_again_where_it_was(finder, portrait):
     shown = room((portrait, 20, 30), (portrait[:, ::-1], 370, 30))
-    hidden = room((portrait[:, ::-1], 370, 30))
+    hidden = room((cv2.blur(portrait, (91, 91)), 20, 30), (portrait[:, ::-1], 370, 30))
     tracked = list(PersonTracker(finder, number=1).follow([shown] * 3 + [hidden] * 3 + [shown] * 3))
     found = centres(tracked)
     assert found[3:6] == [None] * 3
-    assert found[:3] == found[6:]
+    np.testing.assert_allclose(found[:3], found[6:], atol=1)
 
 
 def test_a_cut_begins_a_shot_in_which_the_person_is_chosen_anew(finder, portrait):
@@ -62,10 +63,10 @@ def test_a_cut_begins_a_shot_in_which_the_person_is_chosen_anew(finder, portrait
 
 def test_a_pan_and_a_flicker_of_light_are_no_cuts():
     random = np.random.default_rng(0)
-    wide = np.kron(random.integers(0, 255, (36, 200, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    wide = cv2.resize(random.integers(0, 255, (4, 16, 3)).astype(np.uint8), (2000, 360), interpolation=cv2.INTER_CUBIC)
     pan = [np.ascontiguousarray(wide[:, 30 * k : 30 * k + 640]) for k in range(12)]
     detector = CutDetector()
-    assert not any(detector.is_cut(frame) for frame in pan[2:])
+    assert not any([detector.is_cut(frame) for frame in pan][2:])
     detector = CutDetector()
     assert [detector.is_cut(frame) for frame in (pan[0], pan[0], pan[0] // 10 * 9, pan[0])] == [False] * 4
     assert detector.is_cut(255 - pan[0])

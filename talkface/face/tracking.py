@@ -55,10 +55,9 @@ class CutDetector:
             return False
         change = float(np.abs(thumbnail - self._before).mean())
         self._before = thumbnail
-        if change > max(CUT_CHANGE, CUT_RATIO * self._usual):
-            return True
+        is_cut = change > max(CUT_CHANGE, CUT_RATIO * self._usual)
         self._usual = CHANGE_MEMORY * self._usual + (1 - CHANGE_MEMORY) * change
-        return False
+        return is_cut
 
 
 class PersonTracker:
