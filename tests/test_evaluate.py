@@ -367,7 +367,7 @@ def test_the_papers_generator_has_no_row_of_true_lips_and_the_report_has_a_note(
     paper = {"data": "grid", "metrics": ("psnr",), "limit": 2, "weights": weights / "paper.safetensors", "workers": 1}
     found = evaluate(DatasetEval(**paper))
     assert list(found.rows) == ["still", "wrong_sound", "model", "paper"]
-    assert found.notes == ["The row true_lips is left out: the paper's generator takes no lips."]
+    assert found.notes == ["The row true_lips is left out: the paper's generator takes no lips.", run.STILL_NOTE]
     with pytest.raises(TalkfaceError, match="--rows true_lips leaves no row: the paper's generator takes no lips"):
         evaluate(DatasetEval(**paper, rows=("true_lips",)))
 

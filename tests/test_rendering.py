@@ -120,7 +120,7 @@ def test_pixels_outside_the_pasted_face_are_those_of_the_photo(speech, weights):
     original = photo()
     (face,) = FaceFinder().find(original)
     changed = np.zeros(original.shape[:2], bool)
-    for frame in stream(ASTRONAUT, speech, weights=weights):
+    for frame in stream(ASTRONAUT, speech, weights=weights, motion=0, blink=False):
         changed |= (frame != original).any(2)
     rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
     x, y, width, height = face.box
@@ -134,6 +134,29 @@ def test_pixels_outside_the_pasted_face_are_those_of_the_photo(speech, weights):
 def test_the_mouth_moves(speech, weights):
     first, *others = stream(ASTRONAUT, speech, weights=weights)
     assert max(np.abs(frame.astype(int) - first).max() for frame in others) > 0
+
+
+def test_the_head_moves_by_default_and_eyes_blink_with_the_seed(folder, weights):
+    speech = write_sound(folder / "long.wav", 4)
+    options = {"weights": weights, "fps": 5}
+    still = list(stream(ASTRONAUT, speech, motion=0, blink=False, **options))
+    moving, blinking = (
+        list(stream(ASTRONAUT, speech, **change, **options)) for change in ({"blink": False}, {"motion": 0, "seed": 1})
+    )
+    assert np.array_equal(moving[0], still[0])
+    above_the_mouth = slice(60, 130), slice(150, 300)
+    assert np.abs(moving[10][above_the_mouth].astype(int) - still[10][above_the_mouth]).mean() > 1
+    assert any(
+        (one[above_the_mouth] != other[above_the_mouth]).any() for one, other in zip(blinking, still, strict=True)
+    )
+
+
+def test_in_a_crop_only_the_lips_move(speech, weights):
+    one, other = (
+        list(stream(ASTRONAUT, speech, weights=weights, crop=True, **change))
+        for change in ({}, {"motion": 0, "seed": 5})
+    )
+    assert np.array_equal(one, other)
 
 
 def test_the_crop_is_the_aligned_face_alone(speech, weights):
@@ -283,6 +306,7 @@ def test_options_are_an_object_and_keywords_that_change_it(speech, weights):
         ("crf", -1, "a number from 0 to 51"),
         ("max_size", 63, "at least 64 px"),
         ("expression", float("nan"), "a number from 0 to 4"),
+        ("motion", 1.5, "a number from 0 to 1"),
         ("landmarks", "dlib", "mesh or fan"),
         ("seed", 2**63, "a whole number from 0"),
         ("seed", -1, "a whole number from 0"),
@@ -412,6 +436,7 @@ def test_a_photo_without_a_detected_face_is_rendered_with_a_box(folder, speech, 
     frame = next(stream("wall.png", speech, weights=weights, box=(100, 80, 200, 200), on_note=notes.append))
     assert frame.shape == (300, 400, 3)
     assert "assumed to enclose an upright face" in notes[0]
+    assert "Only the lips of wall.png move" in notes[1]
 
 
 def draw_smiley(path):

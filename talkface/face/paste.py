@@ -175,7 +175,6 @@ class Paster:
         linear = self.M[:, :2] * density[:, None]
         shift = ((self.M @ (left, top, 1) - (x, y)) + 0.5) * density - 0.5
         grid = np.stack(np.meshgrid(np.arange(left, right), np.arange(top, bottom)), 2).astype(np.float32)
-        # The transform of a region's pixels; a region that moves has that of the photo's.
         to_window = np.column_stack((linear, shift))
         return self._with_buffers(slice(top, bottom), slice(left, right), to_window, (columns, rows), grid)
 

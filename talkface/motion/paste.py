@@ -101,7 +101,9 @@ class LivingPaster(Paster):
         if rows.start >= rows.stop or columns.start >= columns.stop:
             return None
         grid = places[_shifted(rows, self.field.rows), _shifted(columns, self.field.columns)]
-        at = cv2.transform(grid, still.to_window)
+        # `to_window` takes pixels of the still region.
+        first = np.array((still.columns.start, still.rows.start), np.float32)
+        at = cv2.transform(grid - first, still.to_window)
         return self._with_buffers(rows, columns, still.to_window, still.size, grid, at)
 
     def _part(self, region: Region) -> tuple[slice, slice]:
