@@ -44,7 +44,7 @@ from talkface.model.inference import AlignedFace, OutputFrame
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.talking import animate, takes_mfcc
 from talkface.photo_scene import fit
-from talkface.render_options import RenderOptions
+from talkface.render_options import PHOTO_SIZE, RenderOptions
 from talkface.rendering import render
 
 MAX_FRAMES = 250  # of each measured stage
@@ -160,7 +160,7 @@ def _measure_stages(
             image, str(photo), number=options.face, box=options.box, device=backend.device, networks=networks
         )
         aligned = AlignedFace(warp(image, found.transform), found.lips, found.nose, found.reach)
-        return *fit(image, found.transform, options.max_size), aligned
+        return *fit(image, found.transform, options.max_size or PHOTO_SIZE), aligned
 
     def hear() -> list[np.ndarray]:
         sound = load_speech(speech, options.track)
