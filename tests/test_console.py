@@ -1,7 +1,7 @@
-from types import re
+import re
+from types import SimpleNamespace
 
 import pytest
-import SimpleNamespace
 
 from talkface import console
 from talkface.errors import TalkfaceError

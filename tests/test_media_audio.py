@@ -153,7 +153,7 @@ def test_no_silence_is_added_between_joined_recordings_of_different_formats(tmp_
     speech = load_speech(joined)
     assert speech.duration == pytest.approx(2.7, abs=0.1)
     streamed = sum(map(len, stream_audio(joined, 16_000, downmix=speech.downmix)))
-    assert streamed == pytest.approx(16_000 * speech.duration, abs=2)
+    assert streamed == pytest.approx(16_000 * speech.duration, abs=160)  # each part is resampled by itself
 
 
 def test_audio_that_begins_after_its_picture_is_preceded_by_silence(tmp_path):
