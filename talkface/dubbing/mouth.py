@@ -21,7 +21,7 @@ from talkface.face import align
 from talkface.face.landmarks import mouth_opening
 from talkface.face.outline import reach_inside
 from talkface.face.paste import Paster
-from talkface.model.checkpoint import AnyGenerator
+from talkface.model.generator import Generator
 from talkface.model.inference import BORDER, REGION, AlignedFace, FaceRenderer, OutputFrame
 from talkface.model.lipwarp import LipWarp
 
@@ -59,7 +59,7 @@ class ShotMouth:
         picture: uint8 RGB (H, W, 3), the reference.
     """
 
-    def __init__(self, generator: AnyGenerator, geometry: Geometry, number: int, picture: np.ndarray) -> None:
+    def __init__(self, generator: Generator, geometry: Geometry, number: int, picture: np.ndarray) -> None:
         self.geometry = geometry
         self.nose, self.transform = geometry.nose[number], geometry.transforms[number]
         face = AlignedFace(align.warp(picture, self.transform), geometry.lips[number], self.nose)
@@ -131,7 +131,7 @@ class ShotMouth:
         moved = cv2.warpAffine(
             self.reference, to_frame[:2], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        return cv2.multiply(moved, (*self.gain.tolist(), 0.0))
+        return np.asarray(cv2.transform(moved, np.diag(self.gain)))
 
     def _follow_light(self, skin: np.ndarray) -> None:
         """Adapt the factors on the colours by which this frame's skin is brighter than the reference's."""
