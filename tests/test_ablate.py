@@ -118,7 +118,7 @@ def test_strips_show_the_real_frames_and_each_row(done):
 def test_finished_rows_are_not_trained_again(done, monkeypatch, run):
     out, lines, _ = done
 
-    def resumed(training, config, on_step=None):
+    def resumed(training, config, on_step=None, on_note=None):
         assert training.out.name == study.START
         return train(training, config, on_step)
 
@@ -174,7 +174,7 @@ def test_a_preset_without_the_stage_full_is_an_error(tmp_path, run, two_stages):
 def test_a_stopped_study_resumes_with_the_same_plan(tmp_path, monkeypatch, run):
     stops = iter([True])
 
-    def stopped_once(training, config, on_step=None):
+    def stopped_once(training, config, on_step=None, on_note=None):
         report = train(training, config, on_step)
         stopped = training.out.name != study.START and next(stops, False)
         return replace(report, finished=False) if stopped else report
@@ -189,7 +189,7 @@ def test_a_stopped_study_resumes_with_the_same_plan(tmp_path, monkeypatch, run):
 
 
 def test_a_row_that_diverges_is_noted_and_the_other_rows_are_trained(tmp_path, monkeypatch, run):
-    def explode(training, config, on_step=None):
+    def explode(training, config, on_step=None, on_note=None):
         if config.full.estimate == "none":
             raise Diverged("Training stopped at step 3: the loss 'mi' is nan.", "")
         return train(training, config, on_step)

@@ -273,11 +273,11 @@ def test_a_batch_reports_what_fails_resumes_the_rest_and_overwrites_nothing(fold
 
 
 def test_a_photo_that_recurs_is_detected_once(folder, options, monkeypatch):
-    from talkface import rendering
+    from talkface import photo_scene, rendering
+    from talkface.face.select import select_face as select
 
     found = []
-    monkeypatch.setattr(rendering, "select_face", lambda *a, **k: found.append(a) or select(*a, **k))
-    from talkface.face.select import select_face as select
+    monkeypatch.setattr(photo_scene, "select_face", lambda *a, **k: found.append(a) or select(*a, **k))
 
     kept = Kept()
     for number in range(2):

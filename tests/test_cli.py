@@ -103,7 +103,6 @@ def test_version_is_the_packages(run):
     [
         ["paint"],
         ["render"],
-        ["render", "photo.jpg"],
         ["render", "photo.jpg", "speech.wav", "--colour"],
         ["render", "photo.jpg", "speech.wav", "--crf", "best"],
         ["render", "photo.jpg", "speech.wav", "--box", "1,2,3"],
@@ -431,7 +430,7 @@ def training(run, monkeypatch):
 
     calls = []
 
-    def note(options, config, on_step):
+    def note(options, config, on_step, on_note=None):
         calls.append((options, config))
         raise TalkfaceError("Stop here.")
 

@@ -1,6 +1,7 @@
 """Comparison of videos. Real recordings are read from the data folder beside the repository, if it exists."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -230,7 +231,7 @@ def test_the_alignment_of_the_real_video_is_scaled_to_a_smaller_copy():
 
 def test_a_damaged_video_has_a_note_with_the_errors_of_its_decoder():
     assert tracked((400, 300), ((100, 100), (240, 100))).notes == []
-    damaged = TrackedFace(Path("x.mp4"), (400, 300), np.zeros((1, 2, 3)), np.zeros((1, 2, 2)), decode_errors=7)
+    damaged = replace(tracked((400, 300), ((100, 100), (240, 100))), path=Path("x.mp4"), decode_errors=7)
     assert damaged.notes == ["x.mp4 is damaged: its decoder reports 7 errors."]
 
 

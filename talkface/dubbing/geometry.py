@@ -71,11 +71,17 @@ def face_geometry(track: FaceTrack, rate: float, direction: np.ndarray) -> Geome
     tips = np.zeros((count, 2), np.float32)
     for run in runs:
         points = _filled(track.points[run])
-        placed = mesh(smooth(points, HEAD_SECONDS * rate))
-        transforms[run] = np.stack([fit_transform(one) for one in placed])
-        aligned = apply(transforms[run], placed)
-        nose[run], outline[run], tips[run] = nose_base(aligned), aligned[:, OVAL, :], aligned[:, NOSE_TIP]
-        lips[run] = smooth(apply(transforms[run], lip_points(mesh(points))), LIP_SECONDS * rate)
+        own = np.empty((len(points), 40, 2), np.float32)
+        # Frame by frame, because a whole mesh for every frame of an hour would take a gigabyte.
+        for index, (frame, still, raw) in enumerate(
+            zip(range(run.start, run.stop), smooth(points, HEAD_SECONDS * rate), points, strict=True)
+        ):
+            placed = mesh(still)
+            transforms[frame] = fit_transform(placed)
+            aligned = apply(transforms[frame], placed)
+            nose[frame], outline[frame], tips[frame] = nose_base(aligned), aligned[OVAL, :], aligned[NOSE_TIP]
+            own[index] = apply(transforms[frame], lip_points(mesh(raw)))
+        lips[run] = smooth(own, LIP_SECONDS * rate)
     share = shown_share(track, runs, rate)
     neutral = np.zeros((40, 2), np.float32)
     total = 0.0

@@ -139,7 +139,7 @@ class ShotMouth:
         moved = cv2.warpAffine(
             self.reference, to_frame[:2], size, flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
         )
-        return cv2.multiply(moved, (*self.gain.tolist(), 0.0))  # type: ignore[call-overload]  # OpenCV takes scalars
+        return np.asarray(cv2.transform(moved, np.diag(self.gain)))
 
     def _follow_light(self, skin: np.ndarray) -> None:
         """Adapt the factors on the colours by which this frame's skin is brighter than the reference's."""
