@@ -41,7 +41,7 @@ def run_ray(
     if ours:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            ray.init(log_to_driver=False)
+            ray.init(log_to_driver=False, include_dashboard=False)
         except Exception as error:  # Ray raises Exception itself if a node does not start in time
             reason = str(error).strip().partition("\n")[0]
             raise TalkfaceError(
