@@ -102,10 +102,13 @@ def _device() -> Iterator[Check]:
     import torch
 
     from talkface.device import cores, pick_device
+    from talkface.model.backend import choose_backend
 
     device = pick_device("auto")
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
-    yield Check("engine", f"PyTorch {torch.__version__}")
+    backend = choose_backend("auto", "auto", None)
+    engine = f"ONNX Runtime {metadata.version('onnxruntime')}" if backend.name == "onnx" else "PyTorch"
+    yield Check("engine", f"{engine} renders; PyTorch {torch.__version__} trains")
     yield Check("device", f"{device}: {name}, {cores()} CPU cores")
 
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 MAX_THREADS = 2  # the networks are too small for more
+_limit = MAX_THREADS
 WEIGHTS_HASH = "weights_sha256"  # metadata of a graph
 
 
@@ -49,9 +50,15 @@ def graphs_state(weights: Path, parts: Iterable[str], digest: str) -> str:
         return "stale"
 
 
+def limit_threads(count: int) -> None:
+    """Let the graphs of this process use no more than `count` threads each, for example one in each of many workers."""
+    global _limit
+    _limit = count
+
+
 def thread_count() -> int:
     """Return the number of threads of a graph: two, or one where this process may use one core only."""
-    return min(MAX_THREADS, cores())
+    return min(_limit, cores())
 
 
 class Graph:

@@ -6,6 +6,7 @@ PyTorch is imported only where a job is rendered, so that the parent process, wh
 from __future__ import annotations
 
 import functools
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,9 +59,11 @@ class Step:
 def kept_in_this_process() -> Kept:
     """Return the networks and faces of this process, which gets one thread: there is one process for each core."""
     import cv2
-    import torch
 
-    torch.set_num_threads(1)
+    from talkface.graphs import limit_threads
+
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by PyTorch, should a job need it
+    limit_threads(1)
     cv2.setNumThreads(1)
     return Kept()
 

@@ -28,7 +28,7 @@ from talkface._version import __version__
 from talkface.errors import TalkfaceError
 from talkface.files import write_error
 from talkface.media.ffmpeg import FFmpegProcess, ffmpeg_exe
-from talkface.media.mark import MARK
+from talkface.media.mark import MARK, xmp_box
 from talkface.media.pcm import SoundFormat
 from talkface.media.video import WRITE_SCALER
 
@@ -217,6 +217,9 @@ class FragmentedVideo:
                 thread.join()
             if kind is None and (status or self._problem):
                 raise self._failure()
+            if kind is None and self._marks:
+                with suppress(OutputClosed):
+                    self.target.write(xmp_box())
 
     def _failure(self) -> Exception:
         """The reason for which the encoder's pipe broke."""
