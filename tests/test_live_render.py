@@ -57,7 +57,7 @@ def raw(folder):
 
 
 def shell(words, folder):
-    command = f"set -o pipefail; {words.replace('talkface', sys.executable + ' -m talkface')}"
+    command = f"set -o pipefail; {words.replace('| talkface ', f'| {sys.executable} -m talkface ')}"
     environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.run(["bash", "-c", command], capture_output=True, cwd=folder, env=environment, timeout=120)
 

@@ -193,18 +193,19 @@ def test_movement_is_a_function_of_time_and_seed():
     one, same, other = (Schedule(60, accents, seed, 0.5, True) for seed in (3, 3, 4))
     assert one.at(17.3) == same.at(17.3) != other.at(17.3)
     steps = np.array([one.at(t).head for t in np.arange(28, 32, 0.002)])
-    assert np.abs(np.diff(steps[:, :3], axis=0)).max() < 0.06  # degrees in 2 ms: no jumps
+    assert np.abs(np.diff(steps[:, :3], axis=0)).max() < 0.16  # degrees in 2 ms: no jumps
 
 
 def test_a_video_begins_with_the_pose_of_the_photo():
     assert Schedule(60, Accents(stressed()), 0, 1.0, True).at(0.0) == Pose(HeadPose(0, 0, 0, 0), 0.0)
 
 
-def test_the_head_stays_within_three_degrees_by_default_and_without_speech():
+def test_the_head_turns_by_a_few_degrees_by_default_and_without_speech():
     schedule = Schedule(60, Accents(SILENT), 0, 0.5, True)
     angles = np.abs([schedule.at(t).head[:3] for t in np.arange(0, 60, 0.05)])
-    assert (angles.max(0) < 3).all()
-    assert angles[:, 0].max() > 0.8
+    assert (angles.max(0) < 7).all()
+    assert (angles.std(0) < 3).all()
+    assert angles[:, 0].max() > 2
 
 
 def test_brows_rise_with_a_loud_syllable_and_not_in_silence_or_even_speech():

@@ -22,10 +22,10 @@ QUIET_ENDS = 0.5  # s at the beginning and the end without a blink
 
 ONSET = 1.0  # s in which movement begins, so that a video begins with the photo
 WAVES = 5  # sinusoids in each component
-SLOWEST, FASTEST = 0.12, 1.2  # Hz
+SLOWEST, FASTEST = 0.12, 1.9  # Hz
 # At --motion 1: degrees that the slow movement reaches (three standard deviations), and those that an accent adds.
-RANGES = np.array((5.5, 4.4, 2.8))  # yaw, pitch, roll
-ACCENTS = np.array((2.0, 4.4, 1.4))
+RANGES = np.array((13.8, 11.0, 7.0))  # yaw, pitch, roll
+ACCENTS = np.array((5.3, 11.5, 3.7))
 LEAN = 0.11  # Hz: how often the sides to which accents turn the head change
 
 
