@@ -13,6 +13,7 @@ from PIL import Image
 from talkface.media.ffmpeg import ffmpeg_exe
 
 SIZES = [(1, 1), (1, 400), (2, 2), (8, 8), (20_000, 2), (3, 20_000), (64, 64), (127, 255), (255, 127), (1600, 1600)]
+WEBP_LIMIT = 16_383  # px, longest side of a WebP
 PHOTO_KINDS = {
     "jpg": {"format": "JPEG"},
     "progressive.jpg": {"format": "JPEG", "progressive": True},
@@ -51,6 +52,7 @@ def photos(folder, count, seed=0):
         change = number // len(PHOTO_KINDS) % 5
         if change == 4:
             size = SIZES[int(rng.integers(len(SIZES)))]
+            kind = "png" if kind == "webp" and max(size) > WEBP_LIMIT else kind
             data, done = _encoded(face.resize(size), kind), f"{size[0]}x{size[1]}"
         elif change == 3:
             data, done = _wrong_size(_encoded(face, kind), kind, rng)

@@ -30,7 +30,8 @@ def published_weights():
 def test_the_wheel_contains_the_package_and_the_weights_and_nothing_else(build, tmp_path):
     with zipfile.ZipFile(tmp_path / build.build_wheel(str(tmp_path))) as wheel:
         names = {name for name in wheel.namelist() if not name.startswith(f"talkface-{__version__}.dist-info/")}
-    sources = {path for path in (ROOT / "talkface").rglob("*") if path.suffix in {".css", ".html", ".js", ".py", ".typed"}}
+    suffixes = {".css", ".html", ".js", ".py", ".typed"}
+    sources = {path for path in (ROOT / "talkface").rglob("*") if path.suffix in suffixes}
     weights = {f"talkface/weights/{name}" for name in published_weights() | WEIGHTS_TEXTS}
     sample = {path for path in (ROOT / "talkface/data/grid_sample").rglob("*") if path.is_file()}
     assert names == {path.relative_to(ROOT).as_posix() for path in sources | sample} | weights

@@ -93,11 +93,21 @@ def render_job(task: Task, report: Callable[[Any], None]) -> Result:
     key = job_key(job, kept)
     if task.max_seconds is not None:
         _check_length(job.speech, task.max_seconds, job.options.track)
+        _check_video(job.photo, task.max_seconds)
     try:
         done = render(job.photo, job.speech, task.part, job.options, on_step=on_step, on_note=report, kept=kept)
     except TalkfaceError as error:
         raise TalkfaceError(str(error).replace(str(task.part), str(job.out)), error.fix) from error
     return Result(sha256(task.part), key, done.frames, time.monotonic() - started, tuple(done.notes))
+
+
+def _check_video(photo: Path, max_seconds: float) -> None:
+    """Check the length of a video to dub, which is tracked from its start to its end."""
+    from talkface.media.kind import is_video
+    from talkface.media.video import probe
+
+    if is_video(photo) and probe(photo).duration > max_seconds:
+        raise TalkfaceError(f"{photo.name} is longer than {max_seconds:g} seconds.", "Give a shorter video.")
 
 
 def _check_length(speech: Path, max_seconds: float, track: int | None) -> None:

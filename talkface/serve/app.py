@@ -97,7 +97,7 @@ def _options_form() -> type[BaseModel]:
     }
     return create_model(
         "RenderRequest",
-        photo=(UploadFile, Field(description="JPEG, PNG, WebP, ...")),
+        photo=(UploadFile, Field(description="a photo: JPEG, PNG, WebP, ...; or a video to dub")),
         speech=(UploadFile, Field(description="a recording, or a video with sound")),
         **options,
     )
@@ -146,8 +146,8 @@ def _add_pages(app: FastAPI, config: ServeConfig) -> None:
 
 def _add_faces(app: FastAPI, renders: Renders, looker: FaceLooker) -> None:
     @app.post("/faces", responses={status: ERRORS[status] for status in (400, 403, 413)})
-    def faces(photo: Annotated[UploadFile, File(description="JPEG, PNG, WebP, ...")]) -> Faces:
-        """Find the faces in a photo."""
+    def faces(photo: Annotated[UploadFile, File(description="a photo, or a video to dub")]) -> Faces:
+        """Find the faces in a photo, or at the start of a video."""
         folder = renders.new_folder()
         upload = renders.new_upload(folder, "photo", photo.filename)
         try:
@@ -163,7 +163,7 @@ def _add_renders(app: FastAPI, renders: Renders) -> None:
     form = _options_form()
 
     def render(request: Any) -> Progress:
-        """Begin a video in which the face of a photo says what is in a recording."""
+        """Begin a video in which the face of a photo or of a video says what is in a recording."""
         given = request.model_dump(exclude={"photo", "speech"}, exclude_none=True)
         options = renders.make_options(**_parsed(given))
         folder = renders.new_folder()

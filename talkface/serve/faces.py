@@ -1,4 +1,7 @@
-"""The faces in an uploaded photo, and a preview to show them on. A process of its own decodes the photo."""
+"""The faces in an uploaded photo or at the start of a video, and a preview to show them on.
+
+A process of its own decodes the file.
+"""
 
 from __future__ import annotations
 
@@ -23,19 +26,21 @@ def find_faces(photo: Path, report: Callable[[Any], None]) -> dict[str, Any]:
     """Return what a page needs to let its user select a face.
 
     Returns:
-        width, height of the upright photo in px; faces: x, y, width, height in px, from left to right, the first has
-        number 1; preview: the photo as a data URL of a JPEG of at most PREVIEW_SIZE px.
+        width, height of the upright picture in px; faces: x, y, width, height in px, from left to right, the first has
+        number 1; preview: the picture as a data URL of a JPEG of at most PREVIEW_SIZE px.
 
     Raises:
-        TalkfaceError: the file is not a photo.
+        TalkfaceError: the file is neither a photo nor a video.
     """
     import cv2
 
     from talkface.face.find import FaceFinder
     from talkface.media.image import load_photo
+    from talkface.media.kind import is_video
+    from talkface.media.video import read_frames
 
     kept = kept_in_this_process()
-    image = load_photo(photo)
+    image = next(read_frames(photo, fps=None)) if is_video(photo) else load_photo(photo)
     faces = kept.once("face finder", FaceFinder).find(image)
     height, width = image.shape[:2]
     scale = min(1.0, PREVIEW_SIZE / max(width, height))
