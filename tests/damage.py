@@ -52,7 +52,7 @@ def photos(folder, count, seed=0):
         change = number // len(PHOTO_KINDS) % 5
         if change == 4:
             size = SIZES[int(rng.integers(len(SIZES)))]
-            kind = "png" if kind == "webp" and max(size) > WEBP_LIMIT else kind
+            kind = kind if _holds(kind, size) else "png"
             data, done = _encoded(face.resize(size), kind), f"{size[0]}x{size[1]}"
         elif change == 3:
             data, done = _wrong_size(_encoded(face, kind), kind, rng)
@@ -109,6 +109,13 @@ def _written(folder, number, kind, data, done):
     path = Path(folder) / f"{number:03d}.{kind}"
     path.write_bytes(data)
     return path, done
+
+
+def _holds(kind, size):
+    """Whether Pillow writes pictures of this size in this format."""
+    if kind == "ico":
+        return min(size) >= 256
+    return kind != "webp" or max(size) <= WEBP_LIMIT
 
 
 def _encoded(picture, kind):
