@@ -16,7 +16,7 @@ import numpy as np
 
 from talkface.config import SIZE
 from talkface.face.align import apply, invert, scale, warp
-from talkface.face.networks import OnnxFaceNetworks
+from talkface.face.networks import face_networks
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.face.size import check_face_size
@@ -144,7 +144,7 @@ def prepare_photo(
                 box=options.box,
                 landmarks=options.landmarks,
                 device=backend.device,
-                networks=OnnxFaceNetworks() if backend.name == "onnx" else None,
+                networks=face_networks(backend.device),
             ),
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)

@@ -16,11 +16,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from talkface import render, rendering, stream
+from talkface import render, stream
 from talkface.errors import TalkfaceError
 from talkface.face.find import FaceFinder
 from talkface.face.networks import OnnxFaceNetworks
-from talkface.face.torch_networks import TorchFaceNetworks
 from talkface.media.image import load_photo
 from talkface.media.video import VideoWriter
 from talkface.model.onnx_engine import OnnxGenerator
@@ -74,25 +73,16 @@ def other_portrait(folder):
 
 
 @pytest.mark.slow
-def test_frames_of_the_two_engines_agree_on_three_photos_and_two_recordings(tmp_path, monkeypatch):
-    """With the same landmarks by 2/255. With each engine's own, which differ by thousandths of a pixel, the photo's
-    sharpest edges may differ by more in single pixels. $TALKFACE_PHOTOS names a folder of further photos."""
+def test_frames_of_the_two_engines_agree_on_three_photos_and_two_recordings(tmp_path):
+    """$TALKFACE_PHOTOS names a folder of further photos."""
     photos = [ASTRONAUT, ROOT / "examples" / "astronaut_gray.jpg", other_portrait(tmp_path)]
     if folder := os.environ.get("TALKFACE_PHOTOS"):
         photos += sorted(Path(folder).glob("*.[jp][pn]g"))
-    for own in (True, False):
-        if not own:
-            monkeypatch.setattr(rendering, "OnnxFaceNetworks", TorchFaceNetworks)
-        for photo, recording in itertools.product(photos, (SPEECH, ROOT / "examples" / "arabic.wav")):
-            engines = (stream(photo, recording, backend=name, device="cpu") for name in ("onnx", "torch"))
-            pairs = (np.abs(a.astype(int) - b) for a, b in zip(*engines, strict=True))
-            counts = sum(np.bincount(pair.ravel(), minlength=256) for pair in pairs)
-            largest, beyond = int(np.flatnonzero(counts)[-1]), counts[3:].sum() / counts.sum()
-            landmarks = "own landmarks" if own else "same landmarks"
-            print(
-                f"{photo.name} {recording.name}, {landmarks}: {largest}/255, beyond 2/255: {beyond:.1e} of the values"
-            )
-            assert largest <= 2 or (own and beyond < 1e-6)
+    for photo, recording in itertools.product(photos, (SPEECH, ROOT / "examples" / "arabic.wav")):
+        engines = (stream(photo, recording, backend=name, device="cpu") for name in ("onnx", "torch"))
+        largest = max(int(np.abs(a.astype(int) - b).max()) for a, b in zip(*engines, strict=True))
+        print(f"{photo.name} {recording.name}: {largest}/255")
+        assert largest <= 2
 
 
 def test_faces_found_by_the_two_engines_are_the_same():

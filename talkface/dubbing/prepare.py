@@ -17,7 +17,7 @@ from talkface.dubbing.scene import DubbedVideo, VideoFile
 from talkface.dubbing.sound import mixed_sound
 from talkface.errors import TalkfaceError
 from talkface.face.find import FaceFinder
-from talkface.face.networks import OnnxFaceNetworks
+from talkface.face.networks import face_networks
 from talkface.kept import Kept
 from talkface.media.audio import Speech, load_speech
 from talkface.media.timing import frame_count
@@ -144,7 +144,7 @@ def prepare_video(
         if on_step:
             on_step(min(done, expected), expected + count)
 
-    finder = FaceFinder(backend.device, OnnxFaceNetworks() if backend.name == "onnx" else None)
+    finder = FaceFinder(backend.device, face_networks(backend.device))
     with timed(seconds, "video"), one_thread() if limits_threads(backend) else nullcontext():
         file = VideoFile(path, rate, options.max_size)
         video = DubbedVideo(file, generator, finder, options.face, options.box, on_frame)

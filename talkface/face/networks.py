@@ -80,3 +80,11 @@ def _open(weights: Path, threads: int | None) -> Graph:
 def _to_network(crops: np.ndarray) -> np.ndarray:
     """uint8 (N, H, W, 3) -> float32 (N, 3, H, W) in [0, 1]."""
     return np.ascontiguousarray(crops.transpose(0, 3, 1, 2), np.float32) / np.float32(255)
+
+
+def face_networks(device: str) -> FaceNetworks | None:
+    """The face networks of a render: ONNX Runtime on a CPU, whatever runs the generator; None means PyTorch.
+
+    The engines differ by thousandths of a pixel. With one of them, the generator's engines get equal landmarks.
+    """
+    return OnnxFaceNetworks() if device == "cpu" and face_graphs_are_current() else None
