@@ -22,6 +22,7 @@ from talkface.cli import app
 from talkface.errors import TalkfaceError
 from talkface.face.align import fit_transform, warp
 from talkface.face.find import FaceFinder
+from talkface.face.networks import face_networks
 from talkface.media.audio import load_speech
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.video import probe, read_frames
@@ -162,7 +163,7 @@ def test_in_a_crop_only_the_lips_move(speech, weights):
 def test_the_crop_is_the_aligned_face_alone(speech, weights):
     original = photo()
     frame = next(stream(ASTRONAUT, speech, weights=weights, crop=True))
-    aligned = warp(original, fit_transform(FaceFinder().find(original)[0].points))
+    aligned = warp(original, fit_transform(FaceFinder(networks=face_networks("cpu")).find(original)[0].points))
     assert frame.shape == (256, 256, 3)
     np.testing.assert_array_equal(frame[:100], aligned[:100])  # above the mouth's window
 
