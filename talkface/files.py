@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import json
@@ -343,6 +344,17 @@ def sha256(path: Path) -> str:
         while block := file.read(BLOCK):
             digest.update(block)
     return digest.hexdigest()
+
+
+def known_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal; computed again only if time or size of the file has changed."""
+    status = path.stat()
+    return _sha256_at(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256_at(path: Path, time: int, size: int) -> str:
+    return sha256(path)
 
 
 def _reason(error: Exception) -> str:

@@ -16,7 +16,6 @@ import numpy as np
 
 from talkface.config import SIZE
 from talkface.face.align import apply, invert, scale, warp
-from talkface.face.networks import face_networks
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.face.size import check_face_size
@@ -24,13 +23,21 @@ from talkface.kept import Kept
 from talkface.media.audio import Speech, load_speech
 from talkface.media.image import load_photo
 from talkface.media.timing import frame_count
-from talkface.model.backend import Backend, choose_backend
+from talkface.model.backend import Backend
 from talkface.model.inference import AlignedFace, OutputFrame
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.talking import animate
 from talkface.motion.living import LivingPhoto
 from talkface.render_options import PHOTO_SIZE, RenderOptions
-from talkface.render_steps import Notes, OnNote, in_one_thread, open_generator, speech_features, timed
+from talkface.render_steps import (
+    OnNote,
+    begin,
+    in_one_thread,
+    open_face_networks,
+    open_generator,
+    speech_features,
+    timed,
+)
 
 if TYPE_CHECKING:
     from talkface.model.checkpoint import AnyGenerator
@@ -125,18 +132,15 @@ def prepare_photo(
     photo: Path, speech: Path | Speech, options: RenderOptions, on_note: OnNote | None, kept: Kept | None = None
 ) -> PhotoScene:
     """Read the inputs, those that are checked fastest first, and detect the face."""
-    kept = kept or Kept(limit=0)
     seconds: dict[str, float] = {}
-    notes = Notes(on_note)
-    backend = choose_backend(options.backend, options.device, options.weights)
-    if backend.note:
-        notes.add(backend.note)
+    backend, notes = begin(options, on_note)
     with timed(seconds, "photo"):
         image = load_photo(photo, on_note=notes.add)
         # By content: the photo may have been replaced since it was seen. Its name is in notes and errors.
-        seen = (hashlib.sha256(image.data).digest(), image.shape, str(photo))
+        content = b"" if kept is None else hashlib.sha256(image.data).digest()
+        kept = kept or Kept(limit=0)
         face = kept.once(
-            ("face", *seen, options.face, options.box, options.landmarks, backend),
+            ("face", content, image.shape, str(photo), options.face, options.box, options.landmarks, backend),
             lambda: select_face(
                 image,
                 str(photo),
@@ -144,7 +148,7 @@ def prepare_photo(
                 box=options.box,
                 landmarks=options.landmarks,
                 device=backend.device,
-                networks=face_networks(backend.device),
+                networks=open_face_networks(backend, kept),
             ),
         )
         aligned = AlignedFace(warp(image, face.transform), face.lips, face.nose, face.reach)

@@ -12,11 +12,12 @@ import numpy as np
 
 from talkface.config import SOUND_RATE
 from talkface.device import one_thread, seed_torch
+from talkface.face.networks import FaceNetworks, face_networks
 from talkface.kept import Kept
 from talkface.media.audio import Speech
 from talkface.media.decode import stream_audio
 from talkface.media.windows import iterate_windows
-from talkface.model.backend import Backend, load_any_generator, load_any_speech_encoder
+from talkface.model.backend import Backend, choose_backend, load_any_generator, load_any_speech_encoder
 from talkface.model.hearing import stream_features, stream_vectors
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.talking import takes_mfcc
@@ -49,6 +50,15 @@ class Notes:
                 self._on_note(text)
 
 
+def begin(options: RenderOptions, on_note: OnNote | None) -> tuple[Backend, Notes]:
+    """The engine of a render, and its notes, of which the first may be about the engine."""
+    notes = Notes(on_note)
+    backend = choose_backend(options.backend, options.device, options.weights)
+    if backend.note:
+        notes.add(backend.note)
+    return backend, notes
+
+
 @contextmanager
 def timed(seconds: dict[str, float], stage: str) -> Iterator[None]:
     """Add the time that the block takes to a stage."""
@@ -79,6 +89,11 @@ def open_generator(options: RenderOptions, backend: Backend, kept: Kept) -> AnyG
         seed_torch(options.seed)
     key = ("generator", options.weights, backend)
     return kept.once(key, lambda: load_any_generator(backend, options.weights))
+
+
+def open_face_networks(backend: Backend, kept: Kept) -> FaceNetworks | None:
+    """The face networks, as `talkface.face.networks.face_networks` chooses them."""
+    return kept.once(("face networks", backend.device), lambda: face_networks(backend.device))
 
 
 def speech_features(

@@ -24,7 +24,6 @@ from talkface.batch.state import Record, State, job_key, opened
 from talkface.batch.work import Result, Task, render_job
 from talkface.errors import TalkfaceError
 from talkface.files import check_writable_file, check_writable_folder, make_folder, same_file
-from talkface.kept import Kept
 from talkface.workers import Failed, Finished
 
 __all__ = ["Batch", "Job", "Report", "Row", "folder_jobs", "read_jobs", "render_batch"]
@@ -134,12 +133,11 @@ def _check(batch: Batch) -> None:
 
 def _to_do(rows: list[Row], state: State, resume: bool, end: Callable[[Row], None]) -> list[Row]:
     """Return the rows of the jobs that must be rendered; the others end here."""
-    hashes = Kept()
     waiting = []
     for row in rows:
         try:
             record = state.record(row.job.out) if resume else None
-            if record and state.is_complete(row.job.out) and job_key(row.job, hashes) == record.key:
+            if record and state.is_complete(row.job.out) and job_key(row.job) == record.key:
                 row.unchanged(record)
                 end(row)
                 continue

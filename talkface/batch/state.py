@@ -26,8 +26,7 @@ from talkface.batch.jobs import Job
 from talkface.batch.options import NOT_OF_ONE_JOB
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
-from talkface.files import make_folder, os_errors_as_user_errors, require_file, sha256, write_error
-from talkface.kept import Kept
+from talkface.files import known_sha256, make_folder, os_errors_as_user_errors, require_file, sha256, write_error
 
 FOLDER = ".talkface"
 
@@ -47,21 +46,18 @@ class Record:
     notes: tuple[str, ...] = ()
 
 
-def job_key(job: Job, hashes: Kept) -> str:
+def job_key(job: Job) -> str:
     """Return the hash of all that determines a video: the inputs, the options, the weights and the version.
 
     Args:
         job: the job.
-        hashes: hashes of files that are the same for many jobs are computed once.
 
     Raises:
         TalkfaceError: an input or the weights cannot be read.
     """
 
     def hash_of(path: Path, wanted: str) -> str:
-        file = require_file(path, wanted)
-        status = file.stat()
-        return hashes.once((file, status.st_mtime_ns, status.st_size), lambda: sha256(file))
+        return known_sha256(require_file(path, wanted))
 
     options = {field.name: getattr(job.options, field.name) for field in fields(job.options)}
     own_weights = options.pop("weights")

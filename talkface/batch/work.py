@@ -90,7 +90,7 @@ def render_job(task: Task, report: Callable[[Any], None]) -> Result:
             report(Step(done, total))
 
     kept = kept_in_this_process()
-    key = job_key(job, kept)
+    key = job_key(job)
     if task.max_seconds is not None:
         _check_length(job.speech, task.max_seconds, job.options.track)
         _check_video(job.photo, task.max_seconds)

@@ -17,21 +17,21 @@ from talkface.dubbing.scene import DubbedVideo, VideoFile
 from talkface.dubbing.sound import mixed_sound
 from talkface.errors import TalkfaceError
 from talkface.face.find import FaceFinder
-from talkface.face.networks import face_networks
 from talkface.kept import Kept
 from talkface.media.audio import Speech, load_speech
 from talkface.media.timing import frame_count
 from talkface.media.tracks import NoSound, select_track
 from talkface.media.video import probe
-from talkface.model.backend import Backend, choose_backend
+from talkface.model.backend import Backend
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.render_options import RenderOptions
 from talkface.render_steps import (
-    Notes,
     OnNote,
     OnStep,
+    begin,
     in_one_thread,
     limits_threads,
+    open_face_networks,
     open_generator,
     speech_features,
     timed,
@@ -115,10 +115,7 @@ def prepare_video(
     """Read the inputs, those that are checked fastest first, and track the face through the video."""
     kept = kept or Kept(limit=0)
     seconds: dict[str, float] = {}
-    notes = Notes(on_note)
-    backend = choose_backend(options.backend, options.device, options.weights)
-    if backend.note:
-        notes.add(backend.note)
+    backend, notes = begin(options, on_note)
     _check_video_options(options, speech)
     info = probe(path)
     rate = info.fps if options.fps is None else options.rate
@@ -144,7 +141,7 @@ def prepare_video(
         if on_step:
             on_step(min(done, expected), expected + count)
 
-    finder = FaceFinder(backend.device, face_networks(backend.device))
+    finder = FaceFinder(backend.device, open_face_networks(backend, kept))
     with timed(seconds, "video"), one_thread() if limits_threads(backend) else nullcontext():
         file = VideoFile(path, rate, options.max_size)
         video = DubbedVideo(file, generator, finder, options.face, options.box, on_frame)

@@ -9,7 +9,7 @@ import numpy as np
 
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
-from talkface.files import sha256
+from talkface.files import known_sha256
 from talkface.graphs import Graph, graph_path, graphs_state
 
 FACE_PARTS = ("faces",)
@@ -67,7 +67,7 @@ class OnnxFaceNetworks:
 def face_graphs_are_current() -> bool:
     """Tell whether the bundled face networks have their graphs."""
     paths = [weights_dir() / f"{name}.safetensors" for name in FACE_WEIGHTS]
-    return all(path.is_file() and graphs_state(path, FACE_PARTS, sha256(path)) == "current" for path in paths)
+    return all(path.is_file() and graphs_state(path, FACE_PARTS, known_sha256(path)) == "current" for path in paths)
 
 
 def _open(weights: Path, threads: int | None) -> Graph:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from talkface.config import weights_dir
 from talkface.device import may_have_gpu, pick_device
 from talkface.errors import TalkfaceError
-from talkface.files import sha256
+from talkface.files import known_sha256
 from talkface.graphs import graphs_state
 from talkface.model.onnx_engine import ENCODER_PARTS, GENERATOR_PARTS, OnnxGenerator, OnnxSpeechEncoder
 
@@ -119,7 +119,7 @@ def _state(weights: AnyWeights) -> str:
     if not (generator.is_file() and encoder.is_file()):
         return "missing"
     states = {
-        graphs_state(generator, GENERATOR_PARTS, sha256(generator)),
-        graphs_state(encoder, ENCODER_PARTS, sha256(encoder)),
+        graphs_state(generator, GENERATOR_PARTS, known_sha256(generator)),
+        graphs_state(encoder, ENCODER_PARTS, known_sha256(encoder)),
     }
     return next(state for state in ("missing", "stale", "current") if state in states)

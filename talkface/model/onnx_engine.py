@@ -13,7 +13,7 @@ from safetensors import safe_open
 
 from talkface.config import weights_dir
 from talkface.errors import TalkfaceError
-from talkface.files import sha256
+from talkface.files import known_sha256
 from talkface.graphs import Graph, graph_path, graphs_state
 from talkface.model.frames import HEIGHT, REGION, WIDTH, AlignedFace, OutputFrame, crop_corner, reach_or_everywhere
 from talkface.model.lip_field import field_weights
@@ -160,7 +160,7 @@ def _require_current(weights: Path, parts: tuple[str, ...]) -> None:
         raise TalkfaceError(
             f"Weights file {weights} does not exist.", "Give --weights a .safetensors file that `talkface train` wrote."
         )
-    state = graphs_state(weights, parts, sha256(weights))
+    state = graphs_state(weights, parts, known_sha256(weights))
     if state != "current":
         what = "has no graphs" if state == "missing" else "has graphs that were exported from other weights"
         raise TalkfaceError(
