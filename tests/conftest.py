@@ -17,7 +17,7 @@ import skimage.data
 import soundfile
 import torch
 
-from talkface.config import FPS, MFCC_COEFFS, SOUND_RATE, STEPS_PER_SECOND
+from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE, FPS, MFCC_COEFFS, SOUND_RATE, STEPS_PER_SECOND
 from talkface.data.clip import Clip, encode_frame, encode_sound
 from talkface.data.shards import DATASET, FORMAT, INDEX, ShardWriter, read_lines, shard_indexes
 from talkface.files import write_lines
@@ -36,6 +36,32 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def empty_folder(tmp_path, monkeypatch):
+    """An empty current folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def tiny_weights(tmp_path_factory, make_generator):
+    """An untrained generator, small and quick, whose frames differ from one another and from the photo."""
+    from talkface.model.checkpoint import save_network
+
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    save_network(make_generator(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def portrait():
+    """A face of random pixels, its lips and nose where alignment puts them."""
+    from talkface.model.inference import AlignedFace
+
+    face = np.random.default_rng(0).integers(60, 200, (256, 256, 3), np.uint8)
+    return AlignedFace(face, np.array(ALIGNED_LIPS, np.float32), np.array(ALIGNED_NOSE, np.float32))
 
 
 @pytest.fixture(scope="session")

@@ -18,17 +18,14 @@ from talkface.errors import TalkfaceError
 from talkface.media.audio import load_waveform
 from talkface.media.kind import is_video
 from talkface.media.video import VideoWriter, probe, read_frames
-from talkface.model.checkpoint import save_network
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 RATE = 16_000
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory, make_generator):
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_network(make_generator(), path)
-    return path
+def weights(tiny_weights):
+    return tiny_weights
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +35,8 @@ def video(tmp_path_factory, video_factory):
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(empty_folder):
+    return empty_folder
 
 
 def sound(path, seconds, loudness=0.2):

@@ -19,7 +19,6 @@ from talkface.cli import app
 from talkface.errors import TalkfaceError
 from talkface.live.write import LiveReport
 from talkface.media.video import probe, read_frames
-from talkface.model.checkpoint import save_network
 from talkface.render_options import RenderOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,16 +28,13 @@ LIVE = {"sound_format": "s16le:16000", "crop": True}
 
 
 @pytest.fixture(scope="module")
-def weights(tmp_path_factory, make_generator):
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_network(make_generator(), path)
-    return path
+def weights(tiny_weights):
+    return tiny_weights
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(empty_folder):
+    return empty_folder
 
 
 def samples(seconds):

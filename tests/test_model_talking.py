@@ -6,18 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE
-from talkface.model.inference import AlignedFace, generate_frames, predict_lips
+from talkface.model.inference import generate_frames, predict_lips
 from talkface.model.paper import PaperConfig, PaperGenerator
 from talkface.model.talking import animate, takes_mfcc
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def portrait():
-    face = np.random.default_rng(0).integers(0, 256, (256, 256, 3), np.uint8)
-    return AlignedFace(face, np.array(ALIGNED_LIPS, np.float32), np.array(ALIGNED_NOSE, np.float32))
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,6 @@ from talkface.face.networks import face_networks
 from talkface.media.audio import load_speech
 from talkface.media.ffmpeg import ffmpeg_exe
 from talkface.media.video import probe, read_frames
-from talkface.model.checkpoint import save_network
 from talkface.render_options import RenderOptions
 
 ROOT = str(Path(__file__).resolve().parent.parent)
@@ -34,19 +33,14 @@ ASTRONAUT = Path(ROOT) / "examples" / "astronaut.jpg"
 RATE = 16_000
 
 
-@pytest.fixture(scope="session")
-def weights(tmp_path_factory, make_generator):
-    """An untrained generator, small and quick, whose frames differ from one another and from the photo."""
-    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-    save_network(make_generator(), path)
-    return path
+@pytest.fixture(scope="module")
+def weights(tiny_weights):
+    return tiny_weights
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
-    """An empty current folder."""
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
+def folder(empty_folder):
+    return empty_folder
 
 
 def write_sound(path, seconds, loudness=0.3, channels=1, rate=RATE):

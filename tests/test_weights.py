@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from talkface.config import ALIGNED_LIPS, ALIGNED_NOSE, FPS, SOUND_RATE, weights_dir
+from talkface.config import FPS, SOUND_RATE, weights_dir
 from talkface.face.networks import FACE_PARTS, FACE_WEIGHTS
 from talkface.files import sha256
 from talkface.graphs import graphs_state
 from talkface.media.audio import load_waveform
 from talkface.model.checkpoint import load_generator
 from talkface.model.hearing import features_at, speech_vectors
-from talkface.model.inference import AlignedFace, generate_frames, predict_lips
+from talkface.model.inference import generate_frames, predict_lips
 from talkface.model.lips import opening
 from talkface.model.onnx_engine import ENCODER_PARTS, GENERATOR_PARTS
 from talkface.model.recogniser import load_speech_encoder
@@ -47,12 +47,6 @@ def test_the_folder_has_at_most_40_megabytes():
 @pytest.fixture(scope="module")
 def generator():
     return load_generator()
-
-
-@pytest.fixture(scope="module")
-def portrait():
-    face = np.random.default_rng(0).integers(60, 200, (256, 256, 3), np.uint8)
-    return AlignedFace(face, np.array(ALIGNED_LIPS, np.float32), np.array(ALIGNED_NOSE, np.float32))
 
 
 @pytest.fixture(scope="module")
