@@ -37,6 +37,9 @@ OPTIONS = (
     "track",
     "loop",
     "keep_sound",
+    "c2pa",
+    "label",
+    "burn_subtitles",
 )
 LIBRARIES = ("torch", "onnxruntime", "numpy", "safetensors")
 
