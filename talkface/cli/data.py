@@ -24,10 +24,13 @@ def _check_av_offset(text: str) -> str:
 
 
 def preprocess(
-    source: Annotated[Path, typer.Option(help="Folder of videos, as downloaded. Links to other folders are followed.")],
+    source: Annotated[Path, typer.Option(help="Folder of videos (or photos), as downloaded. Links are followed.")],
     data: Annotated[
-        Literal["lrw", "grid", "folder"],
-        typer.Option(help="Layout of the folder: as LRW or GRID are distributed, or any tree of videos."),
+        Literal["lrw", "grid", "folder", "photos"],
+        typer.Option(
+            help="Layout of the folder: as LRW or GRID are distributed, any tree of videos, or any tree of portraits "
+            "of different people, which the stage mouth of train can learn from."
+        ),
     ],
     split: Annotated[
         Literal["train", "val", "test"] | None, typer.Option(help="Only this split. Default: all three.")
@@ -56,7 +59,7 @@ def preprocess(
         ),
     ] = None,
     split_list: Annotated[
-        Path | None, typer.Option(help="For the layout folder: a text file with lines PATH SPLIT.")
+        Path | None, typer.Option(help="For the layouts folder and photos: a text file with lines PATH SPLIT.")
     ] = None,
     allow_silent: Annotated[
         bool,
@@ -98,9 +101,9 @@ def preprocess(
     """
     from talkface.preprocess import PreprocessConfig
     from talkface.preprocess import preprocess as run
-    from talkface.preprocess.limits import QualityLimits
+    from talkface.preprocess.limits import PORTRAITS, QualityLimits
 
-    limits = asdict(QualityLimits(need_sound=not allow_silent))
+    limits = asdict(PORTRAITS if data == "photos" else QualityLimits(need_sound=not allow_silent))
     for text in gate or []:
         limits |= assigned(text, "--gate", limits)
     config = PreprocessConfig(

@@ -1,10 +1,11 @@
-"""Finding the videos of a data set: their files, speakers and splits.
+"""Finding the videos or photos of a data set: their files, speakers and splits.
 
 lrw      lipread_mp4/WORD/{train,val,test}/WORD_nnnnn.mp4, as downloaded. `--source` is lipread_mp4 or its parent.
          LRW does not name its speakers; a folder such as SPK07 is taken as a speaker. The .txt files are not needed.
 grid     sN/NAME.mpg or .mp4, or the same below sN/video/. Split by speaker: those of GRID_TEST are the test split.
 folder   any tree of videos. The folder of a video is taken as its speaker. A list of splits, or else a hash of the
          folder, decides the split, so that no speaker is in two splits.
+photos   any tree of portraits, each of another person. A list of splits, or else a hash of the name, decides the split.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from pathlib import Path
 from talkface.config import SPLITS
 from talkface.errors import TalkfaceError
 
-LAYOUTS = ("lrw", "grid", "folder")
+LAYOUTS = ("lrw", "grid", "folder", "photos")
 # In order of preference: if a clip exists in two formats (GRID's .mpg and an .mp4 made of it), the first one is used.
 VIDEO_SUFFIXES = (
     *(".mpg", ".mpeg", ".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mts", ".m2ts", ".ts", ".flv", ".wmv"),
     *(".3gp", ".ogv", ".vob"),
 )
+PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp")
 GRID_TEST = {"s2", "s3", "s5", "s10", "s20", "s22", "s23"}
 PIECE = "+"  # in the name of a clip, before the number of the piece
 TRAIN_SHARE, VAL_SHARE = 0.9, 0.05  # of the folders of the folder layout
@@ -34,6 +36,7 @@ EXPECTED = {
     "lrw": "lipread_mp4/WORD/{train,val,test}/WORD_00001.mp4",
     "grid": "s1/bbaf2n.mpg or s1/video/bbaf2n.mpg",
     "folder": "folders with .mp4, .mov, .mkv, .mpg, .webm or .avi files",
+    "photos": "folders with .jpg, .png or .webp files",
 }
 
 
@@ -60,7 +63,7 @@ def find_sources(layout: str, folder: Path, split: str | None = None, split_list
         layout: lrw, grid or folder.
         folder: the folder as downloaded.
         split: if given, only the videos of this split.
-        split_list: for the folder layout, a text file with a line "PATH SPLIT" for each video or folder in `folder`.
+        split_list: for the layouts folder and photos, a text file with a line "PATH SPLIT" for each file or folder in `folder`.
 
     Raises:
         TalkfaceError: the folder does not exist, or it has no video in this layout or in this split.
@@ -74,7 +77,8 @@ def find_sources(layout: str, folder: Path, split: str | None = None, split_list
     elif layout == "grid":
         found = _grid(folder)
     else:
-        found = _folder(folder, _read_split_list(split_list) if split_list else None)
+        suffixes = PHOTO_SUFFIXES if layout == "photos" else VIDEO_SUFFIXES
+        found = _folder(folder, suffixes, _read_split_list(split_list) if split_list else None)
     if not found:
         raise TalkfaceError(
             f"No video in the {layout} layout in {folder} ({_contents(folder)}).",
@@ -134,7 +138,7 @@ def _spread_order(count: int, start: float = 0.0) -> list[int]:
 
 def _lrw(folder: Path) -> list[Source]:
     root = folder / "lipread_mp4" if (folder / "lipread_mp4").is_dir() else folder
-    videos = [path for path in _videos(root) if len(path.relative_to(root).parts) == 3 and path.parent.name in SPLITS]
+    videos = [path for path in _files(root, VIDEO_SUFFIXES) if len(path.relative_to(root).parts) == 3 and path.parent.name in SPLITS]
     return [
         Source(path.parent.name, name, _lrw_speaker(path.parts[-3]), path, path.relative_to(folder).as_posix())
         for name, path in _named(root, videos)
@@ -148,7 +152,7 @@ def _lrw_speaker(word: str) -> str:
 
 def _grid(folder: Path) -> list[Source]:
     best: dict[str, Source] = {}
-    for path in sorted(_videos(folder), key=lambda path: (VIDEO_SUFFIXES.index(path.suffix.lower()), path)):
+    for path in sorted(_files(folder, VIDEO_SUFFIXES), key=lambda path: (VIDEO_SUFFIXES.index(path.suffix.lower()), path)):
         parts = [folder.name, *path.relative_to(folder).parts[:-1]]
         speakers = [found[1].lower() for part in parts if (found := re.fullmatch(r"(?i)(s\d+)([._-].*)?", part))]
         if speakers:
@@ -159,11 +163,11 @@ def _grid(folder: Path) -> list[Source]:
     return list(best.values())
 
 
-def _folder(folder: Path, listed: dict[str, str] | None) -> list[Source]:
+def _folder(folder: Path, suffixes: tuple[str, ...], listed: dict[str, str] | None) -> list[Source]:
     sources = []
-    for name, path in _named(folder, _videos(folder)):
+    for name, path in _named(folder, _files(folder, suffixes)):
         below = path.relative_to(folder)
-        speaker = below.parent.as_posix().removeprefix(".")
+        speaker = "" if suffixes == PHOTO_SUFFIXES else below.parent.as_posix().removeprefix(".")
         split = _hashed_split(speaker or path.stem) if listed is None else _listed_split(below, listed)
         if split:
             sources.append(Source(split, name, speaker, path, below.as_posix()))
@@ -197,14 +201,14 @@ def _read_split_list(path: Path) -> dict[str, str]:
     return listed
 
 
-def _videos(root: Path) -> list[Path]:
-    """All files with the suffix of a video, sorted. Hidden folders and hidden files (macOS's ._ files) are left out.
+def _files(root: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """All files with one of these suffixes, sorted. Hidden folders and files (macOS's ._ files) are left out.
 
-    A link that leads nowhere is among them, so that it is counted as a video that cannot be read.
+    A link that leads nowhere is among them, so that it is counted as a file that cannot be read.
     """
     paths = (folder / name for folder, names in _folders(root) for name in names if not name.startswith("."))
-    videos = (path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES)
-    return sorted(path for path in videos if path.is_file() or (path.is_symlink() and not path.exists()))
+    found = (path for path in paths if path.suffix.lower() in suffixes)
+    return sorted(path for path in found if path.is_file() or (path.is_symlink() and not path.exists()))
 
 
 def _folders(root: Path) -> Iterator[tuple[Path, list[str]]]:

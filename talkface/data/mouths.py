@@ -19,11 +19,13 @@ from torch import Tensor
 
 from talkface.config import EYE_DISTANCE, SIZE
 from talkface.data.lip_points import MIRRORED_LIPS
+from talkface.data.portraits import shut_mouth
 from talkface.data.reader import ClipDataset
 from talkface.errors import TalkfaceError
 from talkface.face.landmarks import mouth_opening, nose_base
 from talkface.metrics.mouth import mouth_content, reference
 from talkface.model.frames import BELOW_CORNERS, HEIGHT, WIDTH
+from talkface.model.lips import opening_direction
 
 OPEN = 1.4  # px: frames with a smaller gap show nothing between the lips
 WIDE = 16.0  # px: frames are drawn in proportion to their gap, up to here
@@ -32,6 +34,7 @@ DARK_ENOUGH = 0.4  # share of dark pixels from which a frame gets the full weigh
 DARK_WEIGHT = 5.0  # how much more often such a frame is drawn; dark mouths are rarer in these videos than in life
 SHARP_EYES = 55.0  # px between the eyes in the source, from which a person is drawn twice as often
 FEW_FRAMES = 100  # a person with fewer frames is drawn less often
+PORTRAIT_FRAMES = 7  # a clip of one frame counts as so many there
 CLOSED_PHOTOS = 0.4  # share of the sequences whose photo has a closed mouth
 APART = 5  # frames between the photo and the sequence
 JITTER = 4  # px by which the crop is displaced at most
@@ -81,6 +84,9 @@ class _Clip:
 class MouthBatches:
     """Draws sequences by person, so that nobody dominates, and frames by how far the mouth is open.
 
+    The photo of a sequence is another moment of the clip. A portrait, a clip of one frame, has none: its photo is the
+    portrait with the lips carried together.
+
     Args:
         datasets: opened data sets, all of the split to train on; clips without sound are welcome.
         seed: of all draws.
@@ -113,6 +119,8 @@ class MouthBatches:
                 "No training clip shows an open mouth.", "Run `talkface preprocess` on talking faces, or name others."
             )
         self.weights = np.array(weights) / np.sum(weights)
+        self.direction = opening_direction([torch.from_numpy(clip.lips) for clip in self.clips])
+        self.shut: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def batch(self, step: int, size: int, rollout: int) -> MouthBatch:
         """`size` sequences of `rollout` frames for one training step."""
@@ -156,12 +164,12 @@ class MouthBatches:
             opened = [(clip, self._frame_weights(clip)) for clip in clips if (clip.gap > OPEN).any()]
             if not opened:
                 continue
-            frames = sum(int((clip.gap > OPEN).sum()) for clip, _ in opened)
+            shown = [PORTRAIT_FRAMES if len(clip.gap) == 1 else int((clip.gap > OPEN).sum()) for clip, _ in opened]
             measured = np.concatenate([clip.dark[clip.gap > MEASURED] for clip, _ in opened])
             dark = float(measured.mean()) if len(measured) else 0.0
             sharp = 2.0 if np.mean([clip.sharp for clip, _ in opened]) >= 0.5 else 1.0
             people.append(opened)
-            weights.append(sharp * min(1.0, frames / FEW_FRAMES) * (0.6 + 4 * min(dark, 0.3)))
+            weights.append(sharp * min(1.0, sum(shown) / FEW_FRAMES) * (0.6 + 4 * min(dark, 0.3)))
         return people, weights
 
     @staticmethod
@@ -179,11 +187,20 @@ class MouthBatches:
         photo = self._photo(clip, last, random)
         faces = self.datasets[clip.dataset].frames(clip.number, [photo, *numbers.tolist()])
         lips, nose = clip.lips[[photo, *numbers]], clip.nose[[photo, *numbers]]
+        if len(clip.gap) == 1:
+            faces[0], lips[0] = self._shut(clip, faces[0])
         pictures, lips, nose = _cropped(faces, lips, nose, random, self.augment)
         if self.augment:
             pictures = recoloured(softened(pictures, random), random)
         planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
         return planes[0], planes[1:], lips[0], lips[1:], nose[0], nose[1:]
+
+    def _shut(self, clip: _Clip, portrait: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The photo of a portrait's sequences, kept: the warp of the whole face is slow."""
+        place = clip.dataset, clip.number
+        if place not in self.shut:
+            self.shut[place] = shut_mouth(portrait, clip.lips[0], self.direction)
+        return self.shut[place]
 
     @staticmethod
     def _photo(clip: _Clip, last: int, random: np.random.Generator) -> int:

@@ -22,16 +22,17 @@ def mouth_features(network: PerceptualFeatures, crops: Tensor, area: Tensor) -> 
     """Mean and standard deviation of each channel over the painted area.
 
     Args:
-        network: frozen.
+        network: frozen; on whatever device.
         crops: (N, 3, H, W) in [0, 1].
         area: (N, 1, H, W) in [0, 1], where the mouth may be painted.
 
     Returns:
-        float32 (N, D).
+        float32 (N, D), on the CPU.
     """
     rows = []
     for start in range(0, len(crops), BATCH):
-        crop, weight = (x[start : start + BATCH, :, BORDER:-BORDER, BORDER:-BORDER].contiguous() for x in (crops, area))
+        inner = (x[start : start + BATCH, :, BORDER:-BORDER, BORDER:-BORDER] for x in (crops, area))
+        crop, weight = (x.contiguous().to(network.mean.device) for x in inner)
         large = F.interpolate(crop, scale_factor=ENLARGED, mode="bicubic").clamp(0, 1)
         weight = F.interpolate(weight, scale_factor=ENLARGED)
         pooled = []
@@ -41,5 +42,5 @@ def mouth_features(network: PerceptualFeatures, crops: Tensor, area: Tensor) -> 
             mean = (maps * share).sum((2, 3))
             spread = ((maps - mean[:, :, None, None]) ** 2 * share).sum((2, 3)).sqrt()
             pooled += [mean, spread]
-        rows.append(torch.cat(pooled, 1))
+        rows.append(torch.cat(pooled, 1).cpu())
     return torch.cat(rows)

@@ -26,7 +26,7 @@ def coarse_mask(lips: Tensor, position: Tensor) -> Tensor:
         float32 (B, 1, H, W) in [0, 1].
     """
     centre = lips[:, INNER_CORNERS].mean(1)[:, :, None, None]
-    x, y = ((position - centre) / position.new_tensor(LIP_RADII)[:, None, None]).unbind(1)
+    x, y = ((position - centre)[:, axis] / radius for axis, radius in enumerate(LIP_RADII))
     return ((1.15 - (x**2 + y**2).sqrt()) / 0.3).clamp(0, 1)[:, None]
 
 

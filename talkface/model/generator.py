@@ -177,9 +177,8 @@ class Generator(nn.Module):
         source = torch.cat([identity.attended, identity.mouth], 1)
         skull, jaw_copy = warp(source, skull_shift), warp(source, jaw_shift)
         distances = torch.cat([shape.below_upper, shape.above_lower], 1) / DISTANCE_UNIT
-        origin = (identity.nose + shift)[:, :, None, None] + self.position.new_tensor([0.0, MOUTH_BELOW_NOSE])[
-            :, None, None
-        ]
+        x, y = ((self.position[:, axis] - (identity.nose + shift)[:, axis, None, None]) for axis in (0, 1))
+        place = torch.stack([x, y - MOUTH_BELOW_NOSE], 1) / POSITION_UNIT
         planes = [
             warp(identity.attended, flow) * 2 - 1,
             skull[:, :3] * 2 - 1,
@@ -189,7 +188,7 @@ class Generator(nn.Module):
             skull[:, 3:],
             jaw_copy[:, 3:],
             distances.clamp(-1, 2.5),
-            (self.position - origin) / POSITION_UNIT,
+            place,
         ]
         return Conditions(flow, shape, torch.cat(planes, 1), skull_shift, jaw_shift)
 

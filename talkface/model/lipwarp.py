@@ -133,9 +133,8 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
     """
     height, width = picture.shape[-2:]
     line_x, line_y = ((torch.arange(size, device=picture.device) + 0.5) * (2 / size) - 1 for size in (width, height))
-    grid = torch.stack(torch.meshgrid(line_x, line_y, indexing="xy"), -1)[None]
-    scale = torch.tensor([2 / width, 2 / height], device=picture.device)
-    where = grid + flow.permute(0, 2, 3, 1) * scale
+    grid_x, grid_y = torch.meshgrid(line_x, line_y, indexing="xy")
+    where = torch.stack([grid_x + flow[:, 0] * (2 / width), grid_y + flow[:, 1] * (2 / height)], -1)
     if where.shape[0] != picture.shape[0]:
         where = where.expand(len(picture), -1, -1, -1)
     return F.grid_sample(picture, where.to(picture.dtype), mode="bilinear", padding_mode="border", align_corners=False)

@@ -40,7 +40,7 @@ class PreprocessConfig:
     """What to preprocess, and how."""
 
     data: str
-    """Layout of the source: lrw, grid or folder."""
+    """Layout of the source: lrw, grid, folder or photos."""
 
     source: Path
     """The folder as downloaded."""
@@ -67,7 +67,8 @@ class PreprocessConfig:
     """At most this many videos of each split, spread evenly over speakers and names. The choice is always the same."""
 
     split_list: Path | None = None
-    """For "folder": text file with lines "PATH SPLIT". Default: a hash of the folder of a video decides (90/5/5 %)."""
+    """For "folder" and "photos": text file with lines "PATH SPLIT". Default: a hash of the folder of a video, or of the
+    name of a photo, decides (90/5/5 %)."""
 
     clips_per_shard: int = 64
     """Largest number of videos in a shard. A run that is killed loses at most one unfinished shard per worker."""
@@ -187,7 +188,7 @@ def _check(config: PreprocessConfig) -> None:
         raise TalkfaceError(f"--data {config.data} is not a valid layout.", f"Choose one of {', '.join(LAYOUTS)}.")
     if config.split not in (None, *SPLITS):
         raise TalkfaceError(f"--split {config.split} is not a valid split.", f"Choose one of {', '.join(SPLITS)}.")
-    if config.split_list and config.data != "folder":
+    if config.split_list and config.data not in ("folder", "photos"):
         raise TalkfaceError(
             f"--split-list cannot be used with --data {config.data}, a layout that defines the splits itself.",
             "Leave out --split-list, or use --data folder.",

@@ -101,3 +101,7 @@ class QualityLimits:
     def check_aligned(self, facts: dict[str, Any]) -> str | None:
         """The reason to skip a video because of how its aligned faces change over time, or None."""
         return reasons.CUT_INSIDE if facts["change"] > self.max_change else None
+
+
+PORTRAITS = QualityLimits(min_frames=1, need_sound=False)
+"""For the layout photos."""

@@ -117,7 +117,7 @@ def source_names(lines: Sequence[dict[str, Any]], layout: str) -> list[str]:
 
     Args:
         lines: lines of the index.
-        layout: lrw, grid or folder.
+        layout: lrw, grid, folder or photos.
     """
     if layout != "folder":
         return [line["speaker"] for line in lines]

@@ -161,7 +161,7 @@ class Curriculum:
         generator = self._generator()
         batches = MouthBatches(self.datasets, self.config.seed, self.workers, self.config.augment)
         trainer = MouthStage(generator, self.config.mouth, self.device, self.synchronise)
-        judge = MouthValidation(self.validation) if self.validation else None
+        judge = MouthValidation(self.validation, device=self.device) if self.validation else None
 
         def validate(network: nn.Module) -> dict[str, float]:
             return judge.figures(network) if judge else {}  # type: ignore[arg-type]

@@ -168,8 +168,8 @@ class MouthStage:
 
     def _attention_rate(self, count: int) -> Tensor:
         """1 for most sequences; for the rest a low rate, so that the decoder can do without the photo's mouth."""
-        low = torch.rand(count, 1, 1, 1) < self.config.low_attention_share
-        return torch.where(low, 0.3 * torch.rand(count, 1, 1, 1), torch.ones(())).to(self.device)
+        share, rate = torch.rand(2, count, 1, 1, 1, device=self.device)
+        return torch.where(share < self.config.low_attention_share, 0.3 * rate, 1.0)
 
     def _rates(self, progress: float) -> tuple[float, float]:
         factor = 1 - (1 - self.config.final_rate) * min(progress, 1.0)

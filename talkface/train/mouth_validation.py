@@ -51,10 +51,17 @@ class MouthValidation:
         datasets: opened data sets of the validation split.
         seed: of the draw.
         per_person: frames of each person.
+        device: where the pictures are compared.
     """
 
-    def __init__(self, datasets: Sequence[ClipDataset], seed: int = 7, per_person: int = PER_PERSON) -> None:
-        self.features = PerceptualFeatures()
+    def __init__(
+        self,
+        datasets: Sequence[ClipDataset],
+        seed: int = 7,
+        per_person: int = PER_PERSON,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.features = PerceptualFeatures().to(device)
         self.items = [item for dataset in datasets for item in _items(dataset, seed, per_person)]
         if not self.items:
             return

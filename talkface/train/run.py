@@ -122,6 +122,7 @@ class Run:
             sampler=range(first, count),
             num_workers=min(workers, 1) if place.stage.name in ("visemes", "lips") else workers,
             multiprocessing_context="fork" if workers and hasattr(os, "fork") else None,
+            pin_memory=self.device.type == "cuda",
         )
         self._restart_clock()
         return iter(loader)
