@@ -77,6 +77,7 @@ def pick_device(name: str = "auto") -> torch.device:
 
     if name == "auto":
         if torch.cuda.is_available():
+            _avoid_magma()
             return torch.device("cuda")
         return torch.device("mps" if _torch_version() >= MIN_MPS_TORCH and mps_works() else "cpu")
     try:
@@ -89,7 +90,18 @@ def pick_device(name: str = "auto") -> torch.device:
             "Use auto, or leave it out.",
         )
     _check_available(name, device)
+    if device.type == "cuda":
+        _avoid_magma()
     return device
+
+
+def _avoid_magma() -> None:
+    """Solve systems of equations on CUDA with cuSOLVER: MAGMA, which PyTorch 2.11 prefers for batches, reads memory
+    that is not its own when several processes share an H200."""
+    import torch
+
+    if torch.backends.cuda.is_built():
+        torch.backends.cuda.preferred_linalg_library("cusolver")
 
 
 def mps_works() -> bool:

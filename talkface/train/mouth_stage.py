@@ -15,7 +15,7 @@ from talkface.model.blocks import conv_weights_channels_last
 from talkface.model.generator import Frame, Generator, Identity
 from talkface.model.lipwarp import MouthShape
 from talkface.train import mouth_loss as losses
-from talkface.train.optimizing import EMA, Synchronise, frozen, mixed_precision, optimizer_step
+from talkface.train.optimizing import EMA, Synchronise, frozen, optimizer_step
 from talkface.train.presets import MouthConfig
 
 PENALTY_EVERY = 8  # steps between two gradient penalties
@@ -99,8 +99,7 @@ class MouthStage:
         """
         config, rates = self.config, self._rates(progress)
         self.generator.train()
-        with mixed_precision(self.device):
-            rollout = roll_out(self.generator, batch, self._attention_rate(len(batch.photo)))
+        rollout = roll_out(self.generator, batch, self._attention_rate(len(batch.photo)))
         real, shape, painted = batch.frames.transpose(0, 1).flatten(0, 1), rollout.shape, rollout.over_real
         terms = {"mouth_l1": config.l1_weight * losses.mouth_l1_loss(real, painted)}
         log: dict[str, Tensor] = {}
