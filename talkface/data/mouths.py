@@ -84,6 +84,9 @@ class _Clip:
 class MouthBatches:
     """Draws sequences by person, so that nobody dominates, and frames by how far the mouth is open.
 
+    Of several data sets, each is drawn in proportion to the root of the weights of its people, so that one with few
+    people is drawn at all.
+
     The photo of a sequence is another moment of the clip. A portrait, a clip of one frame, has none: its photo is the
     portrait with the lips carried together.
 
@@ -118,7 +121,7 @@ class MouthBatches:
             raise TalkfaceError(
                 "No training clip shows an open mouth.", "Run `talkface preprocess` on talking faces, or name others."
             )
-        self.weights = np.array(weights) / np.sum(weights)
+        self.weights = self._balanced(np.array(weights))
         self.direction = opening_direction([torch.from_numpy(clip.lips) for clip in self.clips])
         self.shut: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
@@ -171,6 +174,13 @@ class MouthBatches:
             people.append(opened)
             weights.append(sharp * min(1.0, sum(shown) / FEW_FRAMES) * (0.6 + 4 * min(dark, 0.3)))
         return people, weights
+
+    def _balanced(self, weights: np.ndarray) -> np.ndarray:
+        """The people's weights, sum 1, with those of each data set adding up to the root of their sum."""
+        owners = np.array([clips[0][0].dataset for clips in self.people])
+        sums = np.bincount(owners, weights)
+        balanced = weights / np.sqrt(sums[owners])
+        return balanced / balanced.sum()
 
     @staticmethod
     def _frame_weights(clip: _Clip) -> np.ndarray:
@@ -229,15 +239,16 @@ def face_crop_corner(lips: np.ndarray) -> np.ndarray:
 def _cropped(
     pictures: list[np.ndarray], lips: np.ndarray, nose: np.ndarray, random: np.random.Generator, augment: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Crops float32 in [0, 1] and points, all through one transform: mirror, scale, turn, displacement."""
+    """Crops float32 in [0, 1] and points, all through one transform: mirror, scale, stretch, turn, displacement."""
     matrix = np.eye(3)
     if augment and random.random() < 0.5:
         matrix = np.array([[-1.0, 0, SIZE - 1], [0, 1, 0], [0, 0, 1]])
         lips = lips[:, MIRRORED_LIPS]
-    if augment and random.random() < 0.35:
+    if augment and random.random() < 0.6:
         middle = _moved(matrix, lips[-1].mean(0))
         angle, scale = random.uniform(-0.12, 0.12), random.uniform(0.92, 1.2)
-        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        stretch = np.exp(random.uniform(-0.08, 0.08, 2))  # a wider or a taller mouth, with its teeth
+        turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * stretch
         turned = np.eye(3)
         turned[:2, :2], turned[:2, 2] = turn, middle - turn @ middle
         matrix = turned @ matrix
@@ -279,7 +290,7 @@ def recoloured(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
     def factor(low: float, high: float, size: int = 1) -> np.ndarray:
         return np.exp(random.uniform(np.log(low), np.log(high), size)).astype(np.float32)
 
-    gain, gamma, saturation = factor(0.75, 1.25) * factor(0.93, 1.07, 3), factor(0.8, 1.25), factor(0.7, 1.3)
+    gain, gamma, saturation = factor(0.75, 1.25) * factor(0.88, 1.13, 3), factor(0.8, 1.25), factor(0.6, 1.35)
     grey = pictures.mean(-1, keepdims=True)
     coloured = (grey + (pictures - grey) * saturation).clip(1e-3, 1)
     return (coloured**gamma * gain).clip(0, 1).astype(np.float32)
