@@ -19,12 +19,14 @@ from talkface.face.align import apply, invert, scale, warp
 from talkface.face.paste import Paster
 from talkface.face.select import SelectedFace, select_face
 from talkface.face.size import check_face_size
+from talkface.face.teeth import TeethLayer, teeth_layer
 from talkface.kept import Kept
 from talkface.media.audio import Speech, load_speech
 from talkface.media.image import load_photo
 from talkface.media.timing import frame_count
 from talkface.model.backend import Backend
-from talkface.model.inference import AlignedFace, OutputFrame
+from talkface.model.frames import HEIGHT, WIDTH
+from talkface.model.inference import AlignedFace, OutputFrame, crop_corner
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.talking import animate
 from talkface.motion.living import LivingPhoto
@@ -100,8 +102,12 @@ class PhotoScene:
             return _aligned_face
         living, numbers = self._living(), itertools.count()
         if living is None:
-            return Paster(self.photo, self.transform).paste_frame
+            return Paster(self.photo, self.transform, self._teeth()).paste_frame
         return lambda frame: living.frame(frame, float(next(numbers) / self.rate))
+
+    def _teeth(self) -> TeethLayer | None:
+        corner = crop_corner(self.aligned.lips)
+        return teeth_layer(self.photo, self.transform, self.aligned.lips, corner, (WIDTH, HEIGHT))
 
     def _living(self) -> LivingPhoto | None:
         """The photo as it moves; None if nothing but its lips is to move, or where the speech is still to come."""
@@ -121,6 +127,7 @@ class PhotoScene:
             seed=options.seed,
             motion=options.motion,
             blink=options.blink,
+            teeth=self._teeth(),
         )
 
 

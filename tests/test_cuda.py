@@ -59,9 +59,7 @@ def lines(out):
     ],
     ids=["small", "paper", "tiny"],
 )
-def test_a_step_of_each_stage_of_a_preset_gives_finite_losses(
-    data, tmp_path, train_options, precisions, config
-):
+def test_a_step_of_each_stage_of_a_preset_gives_finite_losses(data, tmp_path, train_options, precisions, config):
     report = train(train_options(data, tmp_path, device=DEVICE), config)
     assert report.finished
     log = lines(tmp_path)

@@ -16,7 +16,7 @@ from talkface.data.mouths import (
 )
 from talkface.data.reader import ClipDataset, open_dataset
 from talkface.errors import TalkfaceError
-from talkface.metrics.mouth import inner_mask
+from talkface.face.mouth_colours import inner_mask
 from talkface.model.frames import BELOW_CORNERS, HEIGHT, WIDTH
 
 ASIDE = 15.0  # px by which the mouths of `lopsided` are to the right of the nose

@@ -5,14 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from talkface.metrics.mouth import (
-    Reference,
-    inner_mask,
-    kernel_distance,
-    mouth_content,
-    reference,
-    sharpness,
-)
+from talkface.face.mouth_colours import Reference, inner_mask, reference
+from talkface.metrics.mouth import kernel_distance, mouth_content, sharpness
 from talkface.metrics.mouth_features import BATCH, mouth_features
 from talkface.metrics.perceptual import PerceptualFeatures
 

@@ -9,6 +9,7 @@ import torch
 
 from talkface.config import FPS, SOUND_RATE, weights_dir
 from talkface.face.networks import FACE_PARTS, FACE_WEIGHTS
+from talkface.face.teeth import ROW_FILE
 from talkface.files import sha256
 from talkface.graphs import graphs_state
 from talkface.media.audio import load_waveform
@@ -24,11 +25,12 @@ NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "speech_enco
 GRAPHS = {"generator": GENERATOR_PARTS, "speech_encoder": ENCODER_PARTS} | dict.fromkeys(FACE_WEIGHTS, FACE_PARTS)
 
 
-def test_every_network_has_the_published_hash():
+def test_every_file_has_the_published_hash():
     listed = dict(line.split()[::-1] for line in (weights_dir() / "SHA256SUMS").read_text().splitlines())
     graphs = {f"{name}.{part}.onnx" for name, parts in GRAPHS.items() for part in parts}
-    assert set(listed) == {f"{name}.safetensors" for name in NETWORKS} | graphs
-    assert set(listed) == {path.name for path in weights_dir().iterdir() if path.suffix in (".safetensors", ".onnx")}
+    assert set(listed) == {f"{name}.safetensors" for name in NETWORKS} | graphs | {ROW_FILE}
+    data = {path.name for path in weights_dir().iterdir() if path.suffix in (".safetensors", ".onnx", ".png")}
+    assert set(listed) == data
     for name, digest in listed.items():
         assert hashlib.sha256((weights_dir() / name).read_bytes()).hexdigest() == digest, name
 

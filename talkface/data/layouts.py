@@ -63,7 +63,8 @@ def find_sources(layout: str, folder: Path, split: str | None = None, split_list
         layout: lrw, grid or folder.
         folder: the folder as downloaded.
         split: if given, only the videos of this split.
-        split_list: for the layouts folder and photos, a text file with a line "PATH SPLIT" for each file or folder in `folder`.
+        split_list: for the layouts folder and photos, a text file with a line "PATH SPLIT" for each file or folder
+            in `folder`.
 
     Raises:
         TalkfaceError: the folder does not exist, or it has no video in this layout or in this split.
@@ -138,7 +139,11 @@ def _spread_order(count: int, start: float = 0.0) -> list[int]:
 
 def _lrw(folder: Path) -> list[Source]:
     root = folder / "lipread_mp4" if (folder / "lipread_mp4").is_dir() else folder
-    videos = [path for path in _files(root, VIDEO_SUFFIXES) if len(path.relative_to(root).parts) == 3 and path.parent.name in SPLITS]
+    videos = [
+        path
+        for path in _files(root, VIDEO_SUFFIXES)
+        if len(path.relative_to(root).parts) == 3 and path.parent.name in SPLITS
+    ]
     return [
         Source(path.parent.name, name, _lrw_speaker(path.parts[-3]), path, path.relative_to(folder).as_posix())
         for name, path in _named(root, videos)
@@ -152,7 +157,9 @@ def _lrw_speaker(word: str) -> str:
 
 def _grid(folder: Path) -> list[Source]:
     best: dict[str, Source] = {}
-    for path in sorted(_files(folder, VIDEO_SUFFIXES), key=lambda path: (VIDEO_SUFFIXES.index(path.suffix.lower()), path)):
+    for path in sorted(
+        _files(folder, VIDEO_SUFFIXES), key=lambda path: (VIDEO_SUFFIXES.index(path.suffix.lower()), path)
+    ):
         parts = [folder.name, *path.relative_to(folder).parts[:-1]]
         speakers = [found[1].lower() for part in parts if (found := re.fullmatch(r"(?i)(s\d+)([._-].*)?", part))]
         if speakers:

@@ -23,7 +23,8 @@ from talkface.data.portraits import shut_mouth
 from talkface.data.reader import ClipDataset
 from talkface.errors import TalkfaceError
 from talkface.face.landmarks import mouth_opening, nose_base
-from talkface.metrics.mouth import mouth_content, reference
+from talkface.face.mouth_colours import reference
+from talkface.metrics.mouth import mouth_content
 from talkface.model.frames import BELOW_CORNERS, HEIGHT, WIDTH
 from talkface.model.lips import opening_direction
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from talkface.errors import TalkfaceError
-from talkface.metrics.mouth import Reference, inner_mask, kernel_distance, mouth_content, reference, sharpness
+from talkface.face.mouth_colours import Reference, inner_mask, reference
+from talkface.metrics.mouth import kernel_distance, mouth_content, sharpness
 from talkface.metrics.mouth_features import mouth_features
 from talkface.metrics.perceptual import PerceptualFeatures
 from talkface.model.generator import HEIGHT, WIDTH

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 
 from talkface.face import align
+from talkface.face.teeth import TeethLayer, lay_teeth, lip_light
 
 SMALLEST_SHARE = 0.02  # of a copy in the colour, below which it is left out
 
@@ -77,13 +78,15 @@ class Paster:
     Args:
         photo: uint8 RGB (H, W, 3). It is not modified.
         M: float64 (2, 3), pixels of the photo to pixels of the aligned face (see `talkface.face.align`).
+        teeth: of `talkface.face.teeth.teeth_layer`; None leaves the teeth to the generator.
     """
 
-    def __init__(self, photo: np.ndarray, M: np.ndarray) -> None:
+    def __init__(self, photo: np.ndarray, M: np.ndarray, teeth: TeethLayer | None = None) -> None:
         self.photo = np.ascontiguousarray(photo)
         # OpenCV is faster with four channels than with three.
         self._photo_rgba = cv2.cvtColor(self.photo, cv2.COLOR_RGB2RGBA)
         self.M = np.asarray(M, np.float64)
+        self.teeth = teeth
         self._regions: dict[tuple[int, int, int, int], Region] = {}
 
     def paste_frame(self, frame: PastedFrame) -> np.ndarray:
@@ -136,8 +139,17 @@ class Paster:
             copied = self._sample(crop)
             resample([share] * 4, crop, crop.face)
             total = cv2.add(total, cv2.multiply(copied, crop.face, dtype=cv2.CV_32F))
+        if self.teeth is not None:
+            total = self._with_teeth(total, crop, frame.mask)
         kept = cv2.multiply(cv2.cvtColor(target, cv2.COLOR_RGB2RGBA), crop.keep, dtype=cv2.CV_32F)
         target[:] = cv2.convertScaleAbs(cv2.add(kept, total))[:, :, :3]
+
+    def _with_teeth(self, total: np.ndarray, crop: Region, mask: np.ndarray) -> np.ndarray:
+        """The colour of the painted area, float32 (h, w, 4), with the layer of teeth over it."""
+        assert self.teeth is not None
+        layer = resample_fine(self.teeth.picture, crop, self.teeth.density)
+        resample([lip_light(mask, self.teeth.shade)] * 4, crop, crop.face)
+        return lay_teeth(total, 1 - crop.keep, layer, crop.face, self.teeth.colours)
 
     def _photo_flow(self, flow: np.ndarray) -> np.ndarray:
         """A flow (2, h, w) in pixels of the aligned face, in pixels of the photo."""
@@ -191,6 +203,16 @@ class Paster:
         source, colour, keep, face = (np.empty((*grid.shape[:2], channels), np.float32) for channels in (2, 4, 4, 4))
         warped = np.empty((*grid.shape[:2], 4), np.uint8)
         return Region(rows, columns, to_window, size, grid, source, colour, keep, warped, face, at)
+
+
+def resample_fine(picture: np.ndarray, region: Region, density: int) -> np.ndarray:
+    """A picture (density * H, density * W, 4) on the window at the region's pixels: float32 (h, w, 4), 0 outside."""
+    if region.at is not None:
+        at = region.at * density + np.float32((density - 1) / 2)
+        return cv2.remap(picture, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)  # type: ignore[call-overload]
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    matrix = align.resized(region.to_window, density)
+    return cv2.warpAffine(picture, matrix, region.grid.shape[1::-1], flags=flags, borderMode=cv2.BORDER_CONSTANT)
 
 
 def resample(channels: Sequence[np.ndarray], region: Region, out: np.ndarray, outside: float = 0.0) -> None:

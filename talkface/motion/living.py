@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from talkface.face.paste import PastedFrame
+from talkface.face.teeth import TeethLayer
 from talkface.motion.accents import Accents
 from talkface.motion.field import MotionField
 from talkface.motion.lids import find_eyes
@@ -26,6 +27,7 @@ class LivingPhoto:
         seed: of the movement.
         motion: how much head and brows move, in [0, 1].
         blink: whether the eyes blink.
+        teeth: of `talkface.face.teeth.teeth_layer`, or None.
     """
 
     def __init__(
@@ -40,12 +42,13 @@ class LivingPhoto:
         seed: int = 0,
         motion: float = 0.5,
         blink: bool = True,
+        teeth: TeethLayer | None = None,
     ) -> None:
         height, width = photo.shape[:2]
         self.allowed = allowance(photo, mesh, yaw)
         """The share of the movement that the photo allows, in [0, 1]."""
         self.schedule = Schedule(duration, Accents(mfcc), seed, motion * self.allowed, blink)
-        self.paster = LivingPaster(photo, M, MotionField(mesh, width, height), find_eyes(mesh, photo))
+        self.paster = LivingPaster(photo, M, MotionField(mesh, width, height), find_eyes(mesh, photo), teeth)
 
     def frame(self, generated: PastedFrame, seconds: float) -> np.ndarray:
         """One frame of the generator pasted into the photo as it is at a moment: uint8 RGB (H, W, 3), a new array."""

@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from talkface.face.paste import PastedFrame, Paster, Region, resample
+from talkface.face.teeth import TeethLayer
 from talkface.motion.field import MotionField
 from talkface.motion.lids import Eye
 from talkface.motion.schedule import Pose
@@ -25,10 +26,18 @@ class LivingPaster(Paster):
         M: float64 (2, 3), pixels of the photo to pixels of the aligned face.
         field: of the head.
         eyes: that blink.
+        teeth: of `talkface.face.teeth.teeth_layer`, or None.
     """
 
-    def __init__(self, photo: np.ndarray, M: np.ndarray, field: MotionField, eyes: list[Eye]) -> None:
-        super().__init__(photo, M)
+    def __init__(
+        self,
+        photo: np.ndarray,
+        M: np.ndarray,
+        field: MotionField,
+        eyes: list[Eye],
+        teeth: TeethLayer | None = None,
+    ) -> None:
+        super().__init__(photo, M, teeth)
         self.field, self.eyes = field, eyes
         rows, columns = field.rows, field.columns
         self._grid = _pixels(rows, columns)

@@ -59,7 +59,8 @@ def summarise(root: Path, name: str, layout: str | None = None, plan: OffsetPlan
     Args:
         root: folder of the data set.
         name: of the data set.
-        layout: lrw, grid, folder or photos; None for that in dataset.json, or else what the names of the clips look like.
+        layout: lrw, grid, folder or photos; None for that in dataset.json, or else what the names of the clips look
+            like.
         plan: where the sound offsets come from; None keeps those in dataset.json.
 
     Raises:

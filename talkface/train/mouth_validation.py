@@ -17,7 +17,8 @@ from talkface.config import EYE_DISTANCE
 from talkface.data.mouths import distant_frames, face_crop_corner
 from talkface.data.reader import ClipDataset
 from talkface.face.landmarks import mouth_opening, nose_base
-from talkface.metrics.mouth import Reference, inner_mask, kernel_distance, mouth_content, reference, sharpness
+from talkface.face.mouth_colours import Reference, inner_mask, reference
+from talkface.metrics.mouth import kernel_distance, mouth_content, sharpness
 from talkface.metrics.mouth_features import mouth_features
 from talkface.metrics.perceptual import PerceptualFeatures
 from talkface.model.generator import HEIGHT, WIDTH, Generator

@@ -166,7 +166,7 @@ class TrainConfig:
     """Sizes of the statistics network of AMIE."""
     stages: tuple[Stage, ...] = (
         Stage("lips", 400, 20, rollout=30),
-        Stage("mouth", 9_000, 16, rollout=2),
+        Stage("mouth", 7_500, 16, rollout=2),
         Stage("estimator", 4500, 16, moments=8),
     )
     """The curriculum, in order."""
