@@ -59,6 +59,15 @@ def weights_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "weights"
 
 
+OPEN_WEIGHTS = "open"  # in place of a file name: the generator whose training data may be used for any purpose
+
+
+def weights_path(weights: str | Path) -> Path:
+    """Return the file that `--weights` names: a file, or one of the bundled generators by its name."""
+    named = str(weights) == OPEN_WEIGHTS and not Path(weights).exists()
+    return weights_dir() / "generator_open.safetensors" if named else Path(weights)
+
+
 def cache_dir() -> Path:
     """Return the folder of files that can be made again: $TALKFACE_CACHE, or the system's folder for caches."""
     chosen = os.environ.get("TALKFACE_CACHE")

@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from talkface.config import FPS, SEED_LIMIT
+from talkface.config import FPS, SEED_LIMIT, weights_path
 from talkface.errors import TalkfaceError
 from talkface.media.pcm import parse_sound_format
 from talkface.media.timing import exact_rate
@@ -66,8 +66,8 @@ class RenderOptions:
     """Which audio track of the recording, counted from 1. Default: its default track, else the first."""
 
     weights: str | Path | AnyGenerator | OnnxGenerator | None = None
-    """A generator's weights file, a loaded Generator or OnnxGenerator (to render many videos with one), or None for the
-    bundled one."""
+    """A generator's weights file, "open" for the bundled generator that was trained on openly licensed data alone, a
+    loaded Generator or OnnxGenerator (to render many videos with one), or None for the bundled one for research."""
 
     device: str = "auto"
     """auto, cpu, cuda or mps; cuda:1 is the second GPU."""
@@ -131,6 +131,8 @@ class RenderOptions:
 
     def __post_init__(self) -> None:
         _ = self.rate  # checks --fps
+        if isinstance(self.weights, str | Path):
+            object.__setattr__(self, "weights", weights_path(self.weights))
         self._check_live()
         if not 0 <= self.crf <= MAX_CRF:
             raise _out_of_range(

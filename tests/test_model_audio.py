@@ -1,5 +1,7 @@
 """The Audio Encoder: absolute lips from the photo's lips and the sound of +-8 frames; lips that move as in life."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -15,6 +17,7 @@ from talkface.model.audio import (
     WindowEncoder,
     expressive_lips,
 )
+from talkface.model.generator import Generator
 from talkface.model.lips import TOUCHING, opening
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -117,6 +120,13 @@ def test_openings_are_stretched_less_a_small_offset(lip_direction):
     shown = expressive_lips(spoken([0.05, 0.1, 0.2], lip_direction), lip_direction)
     expected = [LIFE.gain * (o - LIFE.offset) for o in (0.05, 0.1, 0.2)]
     assert opening(shown)[0].tolist() == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_gain_is_the_generators(lip_direction, mini_config):
+    assert Generator(mini_config).audio_encoder.expression == LIFE
+    timid = Generator(replace(mini_config, opening_gain=0.5)).audio_encoder.expression
+    shown = expressive_lips(spoken([0.2], lip_direction), lip_direction, 1.0, timid)
+    assert opening(shown)[0].tolist() == pytest.approx([0.1], abs=1e-5)
 
 
 @pytest.mark.parametrize("amount", [0.0, 0.5, 2.0])

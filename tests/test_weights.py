@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from talkface.config import FPS, SOUND_RATE, weights_dir
+from talkface.config import FPS, SOUND_RATE, weights_dir, weights_path
 from talkface.face.networks import FACE_PARTS, FACE_WEIGHTS
 from talkface.face.teeth import ROW_FILE
 from talkface.files import sha256
@@ -19,10 +19,20 @@ from talkface.model.inference import generate_frames, predict_lips
 from talkface.model.lips import opening
 from talkface.model.onnx_engine import ENCODER_PARTS, GENERATOR_PARTS
 from talkface.model.recogniser import load_speech_encoder
+from talkface.render_options import RenderOptions
 
 SPEECH = Path(__file__).parent.parent / "examples" / "speech.wav"
-NETWORKS = ("generator", "estimator", "face_detector", "face_mesh", "speech_encoder", "vgg16_hed")
-GRAPHS = {"generator": GENERATOR_PARTS, "speech_encoder": ENCODER_PARTS} | dict.fromkeys(FACE_WEIGHTS, FACE_PARTS)
+GENERATORS = ("generator", "generator_open")
+NETWORKS = (*GENERATORS, "estimator", "face_detector", "face_mesh", "speech_encoder", "vgg16_hed")
+GRAPHS = {
+    **dict.fromkeys(GENERATORS, GENERATOR_PARTS),
+    "speech_encoder": ENCODER_PARTS,
+    **dict.fromkeys(FACE_WEIGHTS, FACE_PARTS),
+}
+    "generator": GENERATOR_PARTS,
+    "generator_open": GENERATOR_PARTS,
+    "speech_encoder": ENCODER_PARTS,
+} | dict.fromkeys(FACE_WEIGHTS, FACE_PARTS)
 
 
 def test_every_file_has_the_published_hash():
@@ -78,3 +88,23 @@ def test_the_pictures_follow_the_lips_and_rest_with_them(generator, portrait, li
     flow = np.stack([frame.flow for frame in generate_frames(generator, portrait, lips)])
     change = np.abs(np.diff(flow, axis=0)).mean((1, 2, 3))
     assert change[: 4 * FPS].mean() > 10 * change[5 * FPS :].mean()
+
+
+def test_the_open_generator_is_named_and_a_file_of_that_name_comes_first(empty_folder):
+    file = weights_dir() / "generator_open.safetensors"
+    assert weights_path("open") == file
+    assert RenderOptions(weights="open").weights == file
+    Path("open").write_bytes(b"")
+    assert weights_path("open") == Path("open")
+
+
+def test_the_open_generator_opens_the_mouth_as_far_as_the_other_one(generator, portrait, speech):
+    """Its own gain makes up for what it hears larger."""
+    vectors = speech_vectors(load_speech_encoder(), speech)
+    times = (np.arange(len(speech) * FPS // SOUND_RATE) + 0.5) / FPS
+    features = features_at(vectors, times)
+    gaps = [
+        np.mean([float(opening(torch.from_numpy(one))) for one in predict_lips(net, portrait, features)])
+        for net in (generator, load_generator(weights_path("open")))
+    ]
+    assert 0.75 < gaps[1] / gaps[0] < 1.35

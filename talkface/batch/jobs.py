@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from talkface.batch.options import option_names, parse_option
+from talkface.config import weights_path
 from talkface.errors import TalkfaceError
 from talkface.files import STDIN_NAMES, is_folder, require_file
 from talkface.render_options import VIDEO_SUFFIXES, RenderOptions
@@ -129,7 +130,8 @@ def _row(
             name: parse_option(name, text) for name, text in values.items() if name not in (*REQUIRED, "out")
         }
         if changes.get("weights"):
-            changes["weights"] = path.parent / changes["weights"]
+            given = weights_path(changes["weights"])
+            changes["weights"] = path.parent / given  # an absolute path stays
         options = replace(options, **changes)
     except TalkfaceError as error:
         raise TalkfaceError(f"{path}, line {line}: {error}", error.fix) from error

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from talkface import console
-from talkface.cli.options import BACKEND, DEVICE, QUIET
+from talkface.cli.options import BACKEND, DEVICE, QUIET, WEIGHTS
 from talkface.render_options import RenderOptions
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ MILLISECONDS = {"network": "network", "paste": "paste-back", "encode": "encoder"
 def bench(
     photo: Annotated[Path, typer.Argument(metavar="PHOTO", help="A photo with a face.")],
     speech: Annotated[Path, typer.Argument(metavar="SPEECH", help="A recording; a minute gives steady figures.")],
-    weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
+    weights: WEIGHTS = None,
     crop: Annotated[bool, typer.Option("--crop", help="Measure the aligned 256x256 face alone.")] = False,
     device: DEVICE = RenderOptions.device,
     backend: BACKEND = "auto",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from talkface import console
-from talkface.cli.options import DEVICE, QUIET, commas, seed_option
+from talkface.cli.options import DEVICE, QUIET, WEIGHTS, commas, seed_option
 from talkface.errors import TalkfaceError
 
 
@@ -34,9 +34,7 @@ def evaluate(
             "cpbd, life (blinks and head speed, of videos), lse. Default: all of them, but lse only with --syncnet.",
         ),
     ] = None,
-    weights: Annotated[
-        Path | None, typer.Option(help="The generator's .safetensors file. Default: the bundled one.")
-    ] = None,
+    weights: WEIGHTS = None,
     estimator: Annotated[
         Path | None, typer.Option(help="The .safetensors file of mi's statistics network. Default: the bundled one.")
     ] = None,

@@ -43,14 +43,18 @@ def export(
 
 
 def _export_bundled(generator: Generator) -> list[Path]:
-    from talkface.config import weights_dir
+    from talkface.config import OPEN_WEIGHTS, weights_dir, weights_path
     from talkface.face.export import export_face_networks
+    from talkface.model.checkpoint import load_generator
     from talkface.model.export import export_generator, export_speech_encoder
     from talkface.model.recogniser import load_speech_encoder
 
-    folder = weights_dir()
+    folder, open_file = weights_dir(), weights_path(OPEN_WEIGHTS)
+    openly_trained = load_generator(open_file)
+    assert isinstance(openly_trained, type(generator))
     return [
         *export_generator(generator, folder / "generator.safetensors"),
+        *export_generator(openly_trained, open_file),
         *export_speech_encoder(load_speech_encoder(), folder / "speech_encoder.safetensors"),
         *export_face_networks(),
     ]

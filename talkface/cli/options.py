@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
-from talkface.config import SEED_LIMIT
+from talkface.config import SEED_LIMIT, weights_path
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 QUIET = Annotated[bool, typer.Option("--quiet", "-q", help="Show only errors.")]
 DEVICE = Annotated[str, typer.Option(help="auto, cpu, cuda or mps; cuda:1 is the second GPU.")]
 
+WEIGHTS = Annotated[
+    Path | None,
+    typer.Option(
+        parser=weights_path,
+        metavar="FILE|open",
+        help="A generator's .safetensors file; or open, the bundled generator that was trained on openly licensed data "
+        "alone. Default: the bundled generator for research.",
+    ),
+]
 BACKEND = Annotated[
     Literal["auto", "torch", "onnx"],
     typer.Option(help="What runs the networks: auto is ONNX Runtime on a CPU, if the weights have graphs, else torch."),

@@ -9,7 +9,7 @@ import typer
 
 from talkface import console
 from talkface.cli import batch
-from talkface.cli.options import BACKEND, DEVICE, QUIET, parse_box, seed_option
+from talkface.cli.options import BACKEND, DEVICE, QUIET, WEIGHTS, parse_box, seed_option
 from talkface.cli.text import speech_or_text
 from talkface.render_options import RenderOptions
 
@@ -68,7 +68,7 @@ def render(
         int | None,
         typer.Option(help="Which audio track of SPEECH, counted from 1. Default: the track that players choose."),
     ] = RenderOptions.track,
-    weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
+    weights: WEIGHTS = None,
     device: DEVICE = RenderOptions.device,
     backend: BACKEND = "auto",
     mark: Annotated[

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from talkface import console
-from talkface.cli.options import DEVICE
+from talkface.cli.options import DEVICE, WEIGHTS
 from talkface.serve.settings import ServeConfig
 
 
@@ -29,7 +28,7 @@ def serve(
     keep_minutes: Annotated[
         float, typer.Option(help="Minutes after which a result is deleted.")
     ] = ServeConfig.keep_minutes,
-    weights: Annotated[Path | None, typer.Option(help="A generator's .safetensors. Default: the bundled one.")] = None,
+    weights: WEIGHTS = None,
     device: DEVICE = ServeConfig.device,
 ) -> None:
     """Serve a web page on this machine that makes videos from photos and recordings. Needs talkface\\[ui].

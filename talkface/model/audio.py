@@ -35,6 +35,22 @@ class AudioFeatures(NamedTuple):
     """(B, T): above 0 where the mouth is more likely shut than open."""
 
 
+class Expression(NamedTuple):
+    """How the likeliest lips become lips that move as in life. Chosen on the validation set `talk`."""
+
+    gain: float = 1.35
+    """Factor on the opening."""
+    offset: float = 0.0
+    """Opening that is taken off before."""
+    open_below: float = 0.5
+    """Probability of a shut mouth from which the lips begin to close."""
+    shut_above: float = 0.8
+    """Probability from which they are shut."""
+
+
+LIFE = Expression()
+
+
 class TemporalNet(nn.Module):
     """Convolutions over time with shortcuts: +-8 frames.
 
@@ -91,6 +107,7 @@ class AudioEncoder(nn.Module):
         features: F, numbers of one frame; 0 takes the paper's 20x13 MFCC windows in their place.
         width: channels of the lip network; the closure network has half.
         dropout: share of values that training leaves out.
+        expression: how its lips become lifelike, for `expressive_lips`.
     """
 
     feature_mean: Tensor
@@ -98,8 +115,11 @@ class AudioEncoder(nn.Module):
     direction: Tensor
     template: Tensor
 
-    def __init__(self, features: int, width: int = 128, dropout: float = 0.2) -> None:
+    def __init__(
+        self, features: int, width: int = 128, dropout: float = 0.2, expression: Expression | None = None
+    ) -> None:
         super().__init__()
+        self.expression = expression or LIFE
         self.windows = None if features else WindowEncoder(width, dropout)
         inputs = features or width
         self.register_buffer("feature_mean", torch.zeros(inputs))
@@ -150,22 +170,6 @@ class AudioEncoder(nn.Module):
     def closed_photo(self, photo_lips: Tensor) -> Tensor:
         """The photo's lips with the gap closed, (B, 40, 2) px."""
         return photo_lips - opening(photo_lips)[:, None, None] * self.direction
-
-
-class Expression(NamedTuple):
-    """How the likeliest lips become lips that move as in life. Chosen on the validation set `talk`."""
-
-    gain: float = 1.35
-    """Factor on the opening."""
-    offset: float = 0.0
-    """Opening that is taken off before."""
-    open_below: float = 0.5
-    """Probability of a shut mouth from which the lips begin to close."""
-    shut_above: float = 0.8
-    """Probability from which they are shut."""
-
-
-LIFE = Expression()
 
 
 def expressive_lips(audio: AudioFeatures, direction: Tensor, amount: float = 1.0, how: Expression = LIFE) -> Tensor:

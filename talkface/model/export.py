@@ -60,7 +60,12 @@ class _Lips(nn.Module):
     def forward(self, features: Tensor, photo_lips: Tensor, expression: Tensor) -> Tensor:
         """(1, T, F), (1, 40, 2), scalar -> (T, 40, 2)."""
         audio = self.audio_encoder(features, photo_lips)
-        return expressive_lips(audio, self.audio_encoder.direction, expression)[0]  # type: ignore[arg-type]
+        return expressive_lips(
+            audio,
+            self.audio_encoder.direction,
+            expression,  # type: ignore[arg-type]
+            self.audio_encoder.expression,
+        )[0]
 
 
 class _Identity(nn.Module):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from talkface.errors import TalkfaceError
 from talkface.model.attention import attend, coarse_mask
-from talkface.model.audio import AudioEncoder
+from talkface.model.audio import AudioEncoder, Expression
 from talkface.model.decoder import FrameDecoder
 from talkface.model.encoders import IdentityEncoder, ImageEncoder
 from talkface.model.frames import HEIGHT, WIDTH
@@ -46,6 +46,8 @@ class GeneratorConfig:
     """Channels of the Audio Encoder."""
     audio_dropout: float = 0.2
     """Share of the Audio Encoder's values that training leaves out."""
+    opening_gain: float = Expression().gain
+    """Factor on the openings that are heard which gives them life's spread, chosen on validation data."""
     feedback: bool = True
     """Whether the previous frame and its mask are seen (paper 3.1)."""
     attention: bool = True
@@ -126,7 +128,9 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.identity_encoder = IdentityEncoder(config.style)
-        self.audio_encoder = AudioEncoder(config.audio_features, config.audio_width, config.audio_dropout)
+        self.audio_encoder = AudioEncoder(
+            config.audio_features, config.audio_width, config.audio_dropout, Expression(config.opening_gain)
+        )
         self.image_encoder = ImageEncoder(config.widths)
         self.frame_decoder = FrameDecoder(config.widths, config.style)
         self.lip_warp = LipWarp(WIDTH, HEIGHT)

@@ -73,7 +73,7 @@ class TorchGenerator:
             torch.from_numpy(np.ascontiguousarray(features)).to(device)[None],
             torch.from_numpy(photo_lips).to(device)[None],
         )
-        return expressive_lips(audio, encoder.direction, expression)[0].cpu().numpy()
+        return expressive_lips(audio, encoder.direction, expression, encoder.expression)[0].cpu().numpy()
 
     def open_face(self, face: AlignedFace, picture: bool) -> TorchFace:
         """A face that begins to speak."""

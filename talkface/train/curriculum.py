@@ -147,7 +147,7 @@ class Curriculum:
         unseen = self._speech(self.validation, 0) if self._validation_has_sound() else []
 
         def validate(network: nn.Module) -> dict[str, float]:
-            return lip_figures(network, unseen)  # type: ignore[arg-type]
+            return lip_figures(network, unseen, encoder.expression)  # type: ignore[arg-type]
 
         return RunningStage(
             trainer,
