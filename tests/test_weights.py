@@ -29,10 +29,6 @@ GRAPHS = {
     "speech_encoder": ENCODER_PARTS,
     **dict.fromkeys(FACE_WEIGHTS, FACE_PARTS),
 }
-    "generator": GENERATOR_PARTS,
-    "generator_open": GENERATOR_PARTS,
-    "speech_encoder": ENCODER_PARTS,
-} | dict.fromkeys(FACE_WEIGHTS, FACE_PARTS)
 
 
 def test_every_file_has_the_published_hash():
