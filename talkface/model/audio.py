@@ -42,9 +42,9 @@ class Expression(NamedTuple):
     """Factor on the opening."""
     offset: float = 0.0
     """Opening that is taken off before."""
-    open_below: float = 0.5
+    open_below: float = 0.4
     """Probability of a shut mouth from which the lips begin to close."""
-    shut_above: float = 0.8
+    shut_above: float = 0.7
     """Probability from which they are shut."""
 
 
