@@ -43,7 +43,7 @@ from talkface.model.hearing import stream_features, stream_vectors
 from talkface.model.inference import AlignedFace, OutputFrame
 from talkface.model.onnx_engine import OnnxGenerator
 from talkface.model.talking import animate, takes_mfcc
-from talkface.photo_scene import fit
+from talkface.photo_scene import fit, teeth_of
 from talkface.render_options import PHOTO_SIZE, RenderOptions
 from talkface.rendering import render
 
@@ -185,7 +185,9 @@ def _measure_stages(
         bench.milliseconds["network"], generated = _per_item(islice(frames, MAX_FRAMES), lambda frame: frame)
     begin("paste")
     paste: Callable[[OutputFrame], np.ndarray] = (
-        (lambda frame: frame.face) if options.crop else Paster(image, transform).paste_frame
+        (lambda frame: frame.face)
+        if options.crop
+        else Paster(image, transform, teeth_of(image, transform, aligned)).paste_frame
     )
     bench.milliseconds["paste"], pictures = _per_item(generated, paste)
     begin("encode")

@@ -102,12 +102,12 @@ class PhotoScene:
             return _aligned_face
         living, numbers = self._living(), itertools.count()
         if living is None:
-            return Paster(self.photo, self.transform, self._teeth()).paste_frame
+            return Paster(self.photo, self.transform, self._teeth).paste_frame
         return lambda frame: living.frame(frame, float(next(numbers) / self.rate))
 
+    @property
     def _teeth(self) -> TeethLayer | None:
-        corner = crop_corner(self.aligned.lips)
-        return teeth_layer(self.photo, self.transform, self.aligned.lips, corner, (WIDTH, HEIGHT))
+        return teeth_of(self.photo, self.transform, self.aligned)
 
     def _living(self) -> LivingPhoto | None:
         """The photo as it moves; None if nothing but its lips is to move, or where the speech is still to come."""
@@ -127,7 +127,7 @@ class PhotoScene:
             seed=options.seed,
             motion=options.motion,
             blink=options.blink,
-            teeth=self._teeth(),
+            teeth=self._teeth,
         )
 
 
@@ -171,6 +171,11 @@ def prepare_photo(
     with timed(seconds, "weights"):
         generator = open_generator(options, backend, kept)
     return PhotoScene(fitted, transform, aligned, face, audio, backend, generator, options, notes.texts, seconds, kept)
+
+
+def teeth_of(photo: np.ndarray, transform: np.ndarray, aligned: AlignedFace) -> TeethLayer | None:
+    """The layer of teeth over the generator's crop, see `talkface.face.teeth`."""
+    return teeth_layer(photo, transform, aligned.lips, crop_corner(aligned.lips), (WIDTH, HEIGHT))
 
 
 def fit(image: np.ndarray, transform: np.ndarray, max_size: int) -> tuple[np.ndarray, np.ndarray]:
