@@ -208,6 +208,20 @@ def test_an_upload_over_the_bound_is_refused(client, announced):
     assert list(client.root.iterdir()) == []
 
 
+def test_who_still_sends_a_body_far_over_the_bound_reads_why_it_is_refused(client):
+    status, _, content = client.send("POST", "/faces", body=bytes(16_000_000))  # more than the sockets hold
+    assert (status, content["problem"]) == (413, "The upload is larger than 0.02 MB.")
+
+
+def test_who_asks_before_sending_is_refused_before(client):
+    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
+        head = f"POST /faces HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {2 * LIMIT}\r\n\r\n"
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"The upload is larger than 0.02 MB." in answer
+
+
 @pytest.mark.parametrize(
     "method, headers, status",
     [
