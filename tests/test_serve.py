@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -249,6 +250,13 @@ def test_the_page_loads_nothing_from_other_servers(client):
         assert b"http:" not in content
         assert b"https:" not in content
         assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_the_script_names_only_elements_that_the_page_has(client):
+    page, script = (client.send("GET", path)[2].decode() for path in ("/", "/page.js"))
+    named = set(re.findall(r'(?:at|show)\("([\w-]+)"', script))
+    assert len(named) > 20
+    assert named <= set(re.findall(r'id="([\w-]+)"', page))
 
 
 def test_the_description_has_the_options_that_rendering_has_and_none_that_removes_the_mark(client):
