@@ -26,7 +26,7 @@ from talkface.files import sha256
 PACKAGES = ("torch", "numpy", "scipy", "opencv-python-headless", "librosa", "safetensors", "pillow", "imageio-ffmpeg")
 MODULES = {"opencv-python-headless": "cv2", "pillow": "PIL", "imageio-ffmpeg": "imageio_ffmpeg"}
 EXTRAS = {"fan": "face-alignment", "heic": "pillow-heif", "figures": "matplotlib", "ray": "ray"}
-EXTRAS |= {"tensorboard": "tensorboard", "c2pa": "c2pa-python", "text": "espeakng-loader"}
+EXTRAS |= {"tensorboard": "tensorboard", "c2pa": "c2pa-python", "text": "espeakng-loader", "ui": "fastapi"}
 ENCODERS = ("libx264", "aac")
 LOW_DISK = 500 << 20  # bytes
 SELF_TEST_CLIP = "s2/pwij3p"

@@ -1,12 +1,14 @@
 """Batches on a local Ray cluster with two workers."""
 
 import importlib
+import logging
 import os
 from pathlib import Path
 
 import pytest
 
 from talkface.batch.ray_engine import run_ray
+from talkface.errors import TalkfaceError
 from talkface.workers import Failed, Finished
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,3 +52,18 @@ def test_tasks_run_in_the_folder_of_the_driver_and_a_crash_or_an_error_costs_one
     assert outcomes[3] == Finished((3, str(tmp_path)))
     assert outcomes[2] == Failed("bad", "do")
     assert "crashed" in outcomes[1].problem
+
+
+def test_ray_writes_no_log_between_the_lines_of_a_batch_and_its_failure_is_an_error_of_the_user(monkeypatch):
+    ray = pytest.importorskip("ray", reason="Ray is not installed: --engine ray is NOT tested here")
+    given = {}
+
+    def init(**options):
+        given.update(options)
+        raise Exception("The node did not start.\nA long explanation.")  # as Ray does
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(TalkfaceError, match=r"The Ray cluster cannot be used: The node did not start\.$"):
+        run_ray(print, [()], 0, print)
+    assert given["logging_level"] == logging.ERROR
+    assert not given["log_to_driver"]

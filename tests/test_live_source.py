@@ -90,6 +90,24 @@ def test_a_source_is_read_ahead_by_some_seconds_only():
     assert len(taken) * 0.5 <= HELD_SECONDS + 1.5
 
 
+@pytest.mark.parametrize("backlog", [0.0, 3.0])
+def test_a_source_in_real_time_does_not_outrun_time_though_nobody_has_taken_its_sound_for_long(backlog):
+    now, seconds = [0.0], 2 * HELD_SECONDS
+
+    def blocks():
+        for number in range(round(seconds / 0.1)):
+            now[0] = max(0.1 * number - backlog, 0)  # the backlog comes at once, as out of a pipe
+            yield tone(0.1)
+
+    source = SteadySource(blocks(), SOUND, "-", clock=lambda: now[0])
+    deadline = time.monotonic() + 5
+    while not source.ended and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert source.ended
+    assert seconds_of(source) == pytest.approx(seconds)
+    assert not source.outruns_time
+
+
 def test_blocks_carry_the_time_at_which_they_came():
     def blocks():
         yield tone(0.1)

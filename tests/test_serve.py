@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import re
 import socket
 import threading
 import time
@@ -208,6 +209,20 @@ def test_an_upload_over_the_bound_is_refused(client, announced):
     assert list(client.root.iterdir()) == []
 
 
+def test_who_still_sends_a_body_far_over_the_bound_reads_why_it_is_refused(client):
+    status, _, content = client.send("POST", "/faces", body=bytes(16_000_000))  # more than the sockets hold
+    assert (status, content["problem"]) == (413, "The upload is larger than 0.02 MB.")
+
+
+def test_who_asks_before_sending_is_refused_before(client):
+    with socket.create_connection(("127.0.0.1", client.port), timeout=10) as connection:
+        head = f"POST /faces HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {2 * LIMIT}\r\n\r\n"
+        connection.sendall(head.encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 413")
+    assert b"The upload is larger than 0.02 MB." in answer
+
+
 @pytest.mark.parametrize(
     "method, headers, status",
     [
@@ -235,6 +250,13 @@ def test_the_page_loads_nothing_from_other_servers(client):
         assert b"http:" not in content
         assert b"https:" not in content
         assert "default-src 'none'" in headers["content-security-policy"]
+
+
+def test_the_script_names_only_elements_that_the_page_has(client):
+    page, script = (client.send("GET", path)[2].decode() for path in ("/", "/page.js"))
+    named = set(re.findall(r'(?:at|show)\("([\w-]+)"', script))
+    assert len(named) > 20
+    assert named <= set(re.findall(r'id="([\w-]+)"', page))
 
 
 def test_the_description_has_the_options_that_rendering_has_and_none_that_removes_the_mark(client):

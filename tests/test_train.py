@@ -1,5 +1,6 @@
 """A training run: its stages, exact resume, validation, and everything that may go wrong."""
 
+import importlib
 import json
 import math
 import os
@@ -10,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from talkface.data.reader import open_dataset
 from talkface.data.visemes import save_visemes
@@ -108,6 +110,22 @@ def test_each_stage_that_can_be_is_validated_at_its_end(one_run):
     assert log[0]["validation"].keys() == {"r", "share", "spread", "mean", "closed", "real_closed", "jerk"}
     figures = {f"{name}_{kind}" for name in ("kid", "teeth", "dark", "sharp") for kind in ("closed", "teeth")}
     assert log[1]["validation"].keys() == figures
+
+
+@pytest.mark.parametrize("cores, wanted", [(1, {1}), (8, {1, 2})], ids=["one core", "many cores"])
+def test_there_is_no_more_than_one_process_per_core_that_prepares_batches(
+    data, tmp_path, mini_train_config, train_options, monkeypatch, cores, wanted
+):
+    module, used = importlib.import_module("talkface.train.run"), set()
+
+    def loader(*arguments, num_workers, **options):
+        used.add(num_workers)
+        return DataLoader(*arguments, **options | {"multiprocessing_context": None})
+
+    monkeypatch.setattr(module, "DataLoader", loader)
+    monkeypatch.setattr(module, "cores", lambda: cores)
+    train(train_options(data, tmp_path, workers=2), mini_train_config)
+    assert used == wanted
 
 
 def test_stopping_after_every_step_and_resuming_gives_the_same_states_as_one_run(

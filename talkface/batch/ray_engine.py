@@ -6,6 +6,7 @@ actors write their videos there; only jobs and outcomes go through Ray. The cras
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -41,7 +42,7 @@ def run_ray(
     if ours:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
-            ray.init(log_to_driver=False, include_dashboard=False)
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         except Exception as error:  # Ray raises Exception itself if a node does not start in time
             reason = str(error).strip().partition("\n")[0]
             raise TalkfaceError(

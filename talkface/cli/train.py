@@ -45,7 +45,7 @@ INIT = Annotated[Path | None, typer.Option(help="Initial weights: a .safetensors
 INIT_ESTIMATOR = Annotated[
     Path | None, typer.Option(help="Initial weights of AMIE: a .safetensors file of a statistics network.")
 ]
-WORKERS = Annotated[int, typer.Option(help="Number of threads that decode frames.")]
+WORKERS = Annotated[int, typer.Option(help="Number of processes that prepare batches, at most one per core.")]
 
 
 def train(

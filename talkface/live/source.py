@@ -21,7 +21,10 @@ from talkface.media.pcm import SoundFormat, parse_sound_format
 
 Clock = Callable[[], float]
 READ_SECONDS = 0.1  # the most that is read at a time
-HELD_SECONDS = 5.0  # read ahead; then the writer of the pipe has to wait
+HELD_SECONDS = 10.0  # read ahead of a source that outruns time; then the writer of the pipe has to wait
+MOST_SECONDS = 60.0  # read ahead of a source in real time, if this machine is slower
+BACKLOG_SECONDS = 4.0  # of sound that may wait in the pipe until we begin to read
+FASTER = 1.25  # times real time, from which on a source outruns time
 GRACE = 0.25  # s without sound until silence takes its place: capture programs write up to 0.2 s at a time
 SILENCE_SECONDS = 0.02  # of one block of silence
 
@@ -107,8 +110,8 @@ def read_blocks(stream: BinaryIO, sound: SoundFormat) -> Iterator[np.ndarray]:
 class SteadySource:
     """Blocks from another thread, and silence at real-time pace while none come. Iterate over it once.
 
-    Sound that comes faster than it plays is passed on as fast as it is taken. Silence is inserted only while the sound
-    passed on is shorter than the time since the start.
+    Sound that comes faster than it plays is passed on as fast as it is taken, and its writer waits for us. Silence is
+    inserted only while the sound passed on is shorter than the time since the start.
 
     Args:
         blocks: read in a thread of its own from now on; it may block as long as it likes.
@@ -125,7 +128,7 @@ class SteadySource:
     ) -> None:
         self.clock, self.sound, self.path = clock, sound, path
         self.silence = 0.0  # seconds inserted
-        self.outruns_time = False  # whether the source has had to wait for us, as a file does
+        self.outruns_time = False  # whether the sound has come faster than it plays, as from a file
         self.ended = False  # although some blocks may still be held
         self._received = 0  # samples
         self._held = 0.0  # seconds
@@ -185,14 +188,21 @@ class SteadySource:
             self._held -= len(block.samples) / self.sound.rate
             self._room.notify()
 
+    def _wait_for_room(self, begun: float) -> None:
+        """Let the writer wait. A source in real time waits much later: it is this machine that is slow then."""
+        if self._held > HELD_SECONDS and not self.outruns_time:
+            newly = self._received / self.sound.rate - BACKLOG_SECONDS
+            self.outruns_time = newly > FASTER * (self.clock() - begun)
+        most = HELD_SECONDS if self.outruns_time else MOST_SECONDS
+        self._room.wait_for(lambda: self._held <= most)
+
     def _read(self, blocks: Iterable[np.ndarray]) -> None:
+        begun = self.clock()
         end: BaseException | None = None
         try:
             for block in stamped(blocks, self.clock):
                 with self._room:
-                    if self._held > HELD_SECONDS:
-                        self.outruns_time = True
-                        self._room.wait_for(lambda: self._held <= HELD_SECONDS)
+                    self._wait_for_room(begun)
                     self._held += len(block.samples) / self.sound.rate
                 self._received += len(block.samples)
                 self._queue.put(block)

@@ -7,6 +7,7 @@ the crash of a worker process costs one video.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -48,7 +49,7 @@ def run_ray(shards: list[ShardSpec], run: RunSpec, workers: int, report: Callabl
     ours = not ray.is_initialized()
     if ours:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(log_to_driver=False)
+        ray.init(log_to_driver=False, logging_level=logging.ERROR)
     try:
         count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(shards))
         _Scheduler(ray, run, report).write(shards, count)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
+DRAINED = 10**9  # bytes of a refused body that are read and forgotten
 READING = ("GET", "HEAD", "OPTIONS")
 HEADERS = {
     # The page loads nothing from elsewhere; its picture and its sound are also blobs that it has made itself.
@@ -61,7 +62,8 @@ class Guard:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
         refusal = self._check(scope["method"], scope["path"], headers)
         if refusal:
-            await self._drain(receive)
+            if headers.get("expect", "").lower() != "100-continue":  # else the client asks before it sends the body
+                await _drain(receive)
             await _send_refusal(send, refusal)
             return
         await self._limited(scope, receive, send)
@@ -77,7 +79,7 @@ class Guard:
             if read <= self._max_body:
                 return message
             if message.get("more_body", False):
-                await self._drain(receive)
+                await _drain(receive)
             return {"type": "http.disconnect"}
 
         async def guarded_send(message: Any) -> None:
@@ -99,14 +101,6 @@ class Guard:
                 raise
         if read > self._max_body and not started:
             await _send_refusal(send, self._too_large())
-
-    async def _drain(self, receive: Any) -> None:
-        """Read on up to `max_body` bytes: a client that is still sending when it is refused may not read why."""
-        read, more = 0, True
-        while more and read <= self._max_body:
-            message = await receive()
-            read += len(message.get("body", b""))
-            more = message.get("more_body", False)
 
     def _check(self, method: str, path: str, headers: dict[str, str]) -> Refusal | None:
         host = headers.get("host", "")
@@ -134,6 +128,15 @@ class Guard:
     def _too_large(self) -> Refusal:
         size = f"{self._max_body / 1e6:g} MB"
         return 413, f"The upload is larger than {size}.", "Use smaller files, or talkface serve --max-upload."
+
+
+async def _drain(receive: Any) -> None:
+    """Read on: a client that is still sending when the connection is closed does not read why it was refused."""
+    read, more = 0, True
+    while more and read <= DRAINED:
+        message = await receive()
+        read += len(message.get("body", b""))
+        more = message.get("more_body", False)
 
 
 def _name_of(host: str) -> str:

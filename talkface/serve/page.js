@@ -42,22 +42,28 @@ function tooLarge(bytes) {
 }
 
 function update() {
-  const total = (state.photo?.size || 0) + (state.speech?.size || 0);
-  at("render").disabled = !state.photo || !state.speech || state.busy || Boolean(tooLarge(total));
+  const both = state.photo && state.speech;
+  const large = both ? tooLarge(state.photo.size + state.speech.size) : null;
+  at("render").disabled = !both || state.busy || Boolean(large);
+  if (large) show("render-message", large);
 }
 
 async function takePhoto(file) {
   state.photo = state.face = null;
+  state.looking = file;
   at("photo-view").hidden = true;
+  show("render-message", null);
   update();
   const large = tooLarge(file.size);
   show("photo-message", large);
+  at("photo-wait").hidden = Boolean(large);
   if (large) return;
   at("photo-drop").classList.add("over");
   const form = new FormData();
   form.append("photo", file);
   try {
     const found = await send("POST", "/faces", form);
+    if (state.looking !== file) return; // another photo was dropped meanwhile
     at("preview").src = found.preview;
     at("photo-view").hidden = false;
     at("photo-name").textContent = `${file.name}, ${found.width}x${found.height}`;
@@ -70,10 +76,13 @@ async function takePhoto(file) {
     }
     state.photo = file;
   } catch (error) {
-    show("photo-message", error);
+    if (state.looking === file) show("photo-message", error);
   } finally {
-    at("photo-drop").classList.remove("over");
-    update();
+    if (state.looking === file) {
+      at("photo-drop").classList.remove("over");
+      at("photo-wait").hidden = true;
+      update();
+    }
   }
 }
 
@@ -108,6 +117,7 @@ function selectFace(index) {
 
 function takeSpeech(file) {
   const large = tooLarge(file.size);
+  show("render-message", null);
   show("speech-message", large);
   state.speech = large ? null : file;
   at("speech-view").hidden = Boolean(large);
@@ -169,6 +179,7 @@ async function toggleRecording() {
     recorder = null;
     at("record").textContent = "● Record";
     at("record").classList.remove("on");
+    at("record-time").textContent = "";
     takeSpeech(new File(pieces, `recording.${type.split("/")[1] || "webm"}`, { type }));
   });
   recorder.start();

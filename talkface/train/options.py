@@ -37,7 +37,7 @@ class TrainOptions:
     log_steps: int = 20
     """Between two lines of the log."""
     workers: int = 2
-    """Processes that prepare batches; 0 prepares them in this process."""
+    """Processes that prepare batches, at most one per core; 0 prepares them in this process."""
     compile: bool = False
     """torch.compile the generator: pays on GPUs in runs of more than a few minutes."""
     init: Path | None = None

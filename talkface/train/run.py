@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from talkface.config import SPLITS
 from talkface.data.reader import ClipDataset, open_dataset
+from talkface.device import cores
 from talkface.errors import TalkfaceError
 from talkface.model.checkpoint import load_estimator, load_generator, save_network
 from talkface.train.checkpoint import newest_checkpoint, save_checkpoint
@@ -115,7 +116,7 @@ class Run:
         """The joint batches of a stage that are left, prepared in the background."""
         assert self.running is not None
         first, count = self.step - place.begin, place.stage.steps
-        workers = self.options.workers if self.device.type != "mps" else 0
+        workers = min(self.options.workers, cores()) if self.device.type != "mps" else 0
         loader = DataLoader(
             _Steps(self.running.batch, count),
             batch_size=None,
