@@ -229,3 +229,16 @@ def test_a_limit_is_for_each_split_and_a_larger_one_adds_videos():
         assert Counter(source.split for source in chosen) == {"train": min(limit, 92), "test": min(limit, 15)}
         before = set(chosen)
     assert chosen == sources
+
+
+def test_each_photo_is_another_person_and_videos_among_them_are_left_out(tmp_path):
+    touch(tmp_path, "a/one.jpg", "a/two.PNG", "b/three.webp", "a/clip.mp4", "notes.txt")
+    splits = tmp_path / "list.split"
+    splits.write_text("a train\nb/three.webp val\n")
+    assert found("photos", tmp_path, split_list=splits) == [
+        ("train", "a/one", "", "a/one.jpg"),
+        ("train", "a/two", "", "a/two.PNG"),
+        ("val", "b/three", "", "b/three.webp"),
+    ]
+    with pytest.raises(TalkfaceError, match="No photo in the photos layout"):
+        find_sources("photos", touch(tmp_path / "videos", "only.mp4"))

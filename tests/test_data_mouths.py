@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 import torch
 
+from talkface.config import SIZE
+from talkface.data.clip import encode_frame
 from talkface.data.mouths import (
     APART,
     JITTER,
@@ -197,3 +199,41 @@ def test_a_quarter_of_the_sequences_is_softened():
     picture = np.random.default_rng(0).random((1, HEIGHT, WIDTH, 3)).astype(np.float32)
     softer = [softened(picture, np.random.default_rng(seed)).std() < 0.95 * picture.std() for seed in range(200)]
     assert np.mean(softer) == pytest.approx(0.25, abs=0.08)
+
+
+@pytest.fixture(scope="module")
+def portraits(tmp_path_factory, write_dataset, synthetic_clips):
+    """Three clips of one frame with an open mouth, each of another person."""
+    drawn = type(synthetic_clips)()
+    clips = [drawn.one(f"photo{n}", "", seed=n, frames=1, sound=False) for n in range(3)]
+    for clip in clips:
+        clip.lips = drawn.lip_points(8.0)[None]
+        clip.encoded = [encode_frame(drawn.draw(np.full((SIZE, SIZE, 3), (200, 160, 140), np.uint8), 8.0))]
+    return open_dataset(write_dataset(tmp_path_factory.mktemp("portraits"), clips))
+
+
+def test_the_photo_of_a_portrait_is_the_portrait_with_its_mouth_shut(dataset, portraits):
+    batches = MouthBatches([dataset, portraits], augment=False)
+    batch = batches.batch(0, 24, 2)
+    wanted = float(gaps(torch.from_numpy(portraits.arrays(0)["lips"]))[0])
+    still = (gaps(batch.lips) - wanted).abs().amax(1) < 1e-3
+    assert still.any()
+    assert not still.all()
+    chosen = [tensor[still] for tensor in batch]
+    photo, frames, photo_lips, lips = chosen[:4]
+    assert gaps(photo_lips).abs().max() < 1.0
+    assert torch.equal(lips[:, 0], lips[:, 1])
+    assert torch.equal(frames[:, 0], frames[:, 1])
+    shut, opened = (int((picture.mean(0) < 0.15).sum()) for picture in (photo[0], frames[0, 0]))
+    assert opened > 300  # px of the dark between the lips
+    assert shut < 0.2 * opened
+
+
+def test_of_several_data_sets_one_with_few_people_is_drawn_more_than_its_share(dataset, portraits):
+    batches = MouthBatches([dataset, portraits])
+    owners = np.array([clips[0][0].dataset for clips in batches.people])
+    alone = [MouthBatches([one]) for one in (dataset, portraits)]
+    raw = [sum(one._people()[1]) for one in alone]
+    shares = [batches.weights[owners == number].sum() for number in (0, 1)]
+    assert shares[0] / shares[1] == pytest.approx((raw[0] / raw[1]) ** 0.5, rel=1e-6)
+    assert sum(shares) == pytest.approx(1)

@@ -81,9 +81,10 @@ def find_sources(layout: str, folder: Path, split: str | None = None, split_list
         suffixes = PHOTO_SUFFIXES if layout == "photos" else VIDEO_SUFFIXES
         found = _folder(folder, suffixes, _read_split_list(split_list) if split_list else None)
     if not found:
+        kind, other = ("photo", "") if layout == "photos" else ("video", " --data folder accepts any tree of videos.")
         raise TalkfaceError(
-            f"No video in the {layout} layout in {folder} ({_contents(folder)}).",
-            f"Expected {EXPECTED[layout]}. --data folder accepts any tree of videos.",
+            f"No {kind} in the {layout} layout in {folder} ({_contents(folder)}).",
+            f"Expected {EXPECTED[layout]}.{other}",
         )
     chosen = sorted(source for source in found if split in (None, source.split))
     if not chosen:
