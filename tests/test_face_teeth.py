@@ -7,9 +7,19 @@ import pytest
 from talkface.config import SIZE
 from talkface.errors import TalkfaceError
 from talkface.face import teeth
-from talkface.face.mouth_colours import Reference
+from talkface.face.mouth_colours import LUMA, Reference
 from talkface.face.paste import Paster
-from talkface.face.teeth import EDGE_BELOW, ROW_WIDTH, lay_teeth, placed_row, teeth_layer, upper_row
+from talkface.face.teeth import (
+    EDGE_BELOW,
+    INNER_LUMA,
+    ROW_WIDTH,
+    TeethLayer,
+    lay_teeth,
+    lip_depth,
+    placed_row,
+    teeth_layer,
+    upper_row,
+)
 from talkface.model.frames import HEIGHT, WIDTH
 from talkface.model.inference import OutputFrame, crop_corner
 
@@ -112,27 +122,38 @@ def test_the_row_turns_with_the_lips_and_is_narrower_on_the_far_side(synthetic_c
     assert middle - columns.min() < 0.75 * (columns.max() - middle)
 
 
+def laid(paint, depth=0.5, layer=(0, 0, 0, 0), shade=0.0, size=(40, 60)):
+    """The colour at the middle of a mouth of one paint, at one depth, under a layer of one colour and opacity."""
+    whole = np.ones((*size, 4), np.float32)
+    colour, over = (whole * np.float32(values) for values in ((*paint, 0), layer))
+    teeth = TeethLayer(over, 1, COLOURS, shade)
+    return lay_teeth(colour, whole, over, depth * whole, teeth)[size[0] // 2, size[1] // 2, :3]
+
+
 @pytest.mark.parametrize("paint, stays", [((230, 225, 210), False), ((150, 70, 75), True), ((20, 10, 10), True)])
 def test_paint_as_bright_as_teeth_gives_way_to_the_dark_beside_the_row(paint, stays):
-    colour = np.zeros((40, 60, 4), np.float32)
-    colour[..., :3] = paint
-    mask, nothing = np.ones((40, 60, 4), np.float32), np.zeros((40, 60, 4), np.float32)
-    result = lay_teeth(colour, mask, nothing, mask, COLOURS)[20, 30, :3]
+    result = laid(paint)
     if stays:
         assert np.abs(result - paint).max() < 20
     else:
         assert result.max() < 40
 
 
+def test_deep_inside_the_mouth_red_paint_keeps_its_hue_but_not_its_brightness():
+    lip, inside = laid((190, 80, 85)), laid((190, 80, 85), depth=1.0)
+    assert np.abs(lip - (190, 80, 85)).max() < 1
+    assert inside @ LUMA == pytest.approx(INNER_LUMA * COLOURS.skin_luma, rel=0.02)
+    assert np.allclose(inside / inside[0], lip / lip[0], atol=0.02)
+
+
 def test_the_layer_covers_the_paint_and_is_darker_beside_the_lips():
-    paint, mask = np.zeros((40, 60, 4), np.float32), np.ones((40, 60, 4), np.float32)
-    layer = np.dstack([np.full((40, 60, 3), 200, np.float32), np.ones((40, 60), np.float32)])
-    light = np.full((40, 60, 4), 0.5, np.float32)
-    assert np.allclose(lay_teeth(paint, mask, layer, light, COLOURS)[..., :3], 100)
+    teeth = (200, 200, 200, 1)
+    assert np.allclose(laid((0, 0, 0), 1.0, teeth, shade=0.4), 200)
+    assert np.allclose(laid((0, 0, 0), 0.5, teeth, shade=0.4), 160)
     open_half = np.repeat(np.float32([[0.0] * 30 + [1.0] * 30]), 40, 0)
-    lit = teeth.lip_light(open_half, 0.4)
-    assert lit[20, 55] == pytest.approx(1.0, abs=0.01)
-    assert 0.6 <= lit[20, 30] < 0.85
+    depth = lip_depth(open_half)
+    assert depth[20, 55] == pytest.approx(1.0, abs=0.01)
+    assert depth[20, 30] == pytest.approx(0.55, abs=0.1)
 
 
 def test_pixels_outside_the_crop_stay_and_teeth_stand_still_while_the_paint_changes(synthetic_clips):

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 
 from talkface.face import align
-from talkface.face.teeth import TeethLayer, lay_teeth, lip_light
+from talkface.face.teeth import TeethLayer, lay_teeth, lip_depth
 
 SMALLEST_SHARE = 0.02  # of a copy in the colour, below which it is left out
 
@@ -148,8 +148,8 @@ class Paster:
         """The colour of the painted area, float32 (h, w, 4), with the layer of teeth over it."""
         assert self.teeth is not None
         layer = resample_fine(self.teeth.picture, crop, self.teeth.density)
-        resample([lip_light(mask, self.teeth.shade)] * 4, crop, crop.face)
-        return lay_teeth(total, 1 - crop.keep, layer, crop.face, self.teeth.colours)
+        resample([lip_depth(mask)] * 4, crop, crop.face)
+        return lay_teeth(total, 1 - crop.keep, layer, crop.face, self.teeth)
 
     def _photo_flow(self, flow: np.ndarray) -> np.ndarray:
         """A flow (2, h, w) in pixels of the aligned face, in pixels of the photo."""

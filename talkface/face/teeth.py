@@ -38,6 +38,8 @@ GHOST_LUMA = 0.3  # of the skin's luma, from which paint counts as teeth; twice 
 DARK = np.array([0.2, 0.1, 0.1], np.float32)  # of the skin's luma: the colour that takes the place of such paint
 PALE_RAMP = 0.15  # of redness, over which paint counts less and less as a tooth
 COARSE = 0.5  # resolution at which paint is judged
+EDGE_DEPTH, INNER_DEPTH = 0.6, 0.92  # of `lip_depth`, between which paint may be less and less bright
+INNER_LUMA = 0.36  # of the skin's luma: the brightest that paint may be inside
 
 
 class TeethLayer(NamedTuple):
@@ -165,36 +167,41 @@ def tooth_tone(colours: Reference, aligned: np.ndarray, lips: np.ndarray) -> np.
     return (0.45 * colours.skin_luma + 75.0) * light / float(light @ LUMA)
 
 
-def lip_light(mask: np.ndarray, shade: float) -> np.ndarray:
-    """Light on the teeth, 1 in the middle of an open mouth and down to 1 - shade beside the lips: float32 (H, W).
+def lip_depth(mask: np.ndarray) -> np.ndarray:
+    """How far a pixel lies inside the open mouth: about 0.5 at the lips, 1 some px away from them. float32 (H, W).
 
     Args:
         mask: float32 (H, W) in [0, 1], where the mouth is open.
-        shade: in [0, 1].
     """
-    return (1 - shade) + np.float32(shade) * cv2.GaussianBlur(mask, (0, 0), SHADE_REACH)
+    return cv2.GaussianBlur(mask, (0, 0), SHADE_REACH)
 
 
 def lay_teeth(
-    paint: np.ndarray, mask: np.ndarray, layer: np.ndarray, light: np.ndarray, colours: Reference
+    paint: np.ndarray, mask: np.ndarray, layer: np.ndarray, depth: np.ndarray, teeth: TeethLayer
 ) -> np.ndarray:
-    """Teeth over the generator's paint, whose own bright teeth give way to the dark: float32 (h, w, 4).
+    """Teeth over the generator's paint, which is darkened where it is bright: float32 (h, w, 4).
 
     Args:
         paint: float32 (h, w, 4), mask * colour in [0, 255].
         mask: float32 (h, w, 4) in [0, 1].
-        layer: float32 (h, w, 4): RGB in [0, 255] and opacity.
-        light: float32 (h, w, 4) in [0, 1], on the teeth.
-        colours: of the face.
+        layer: float32 (h, w, 4): RGB in [0, 255] and opacity, of `teeth`.
+        depth: float32 (h, w, 4), of `lip_depth`.
+        teeth: the layer, for its colours and its shade.
     """
-    small = cv2.blur(cv2.resize(np.dstack([paint[..., :3], mask[..., 0]]), None, fx=COARSE, fy=COARSE), (5, 5))
+    colours = teeth.colours
+    small = cv2.resize(np.dstack([paint[..., :3], mask[..., 0], depth[..., 0]]), None, fx=COARSE, fy=COARSE)
+    small = cv2.blur(small, (5, 5))
+    skin = np.maximum(colours.skin_luma * small[..., 3], 1)
     luma = small[..., :3] @ LUMA
     redness = (small[..., 0] - small[..., 1:3].mean(-1)) / (luma + 10)
     pale = np.clip((colours.tooth_redness - redness) / PALE_RAMP + 0.5, 0, 1)
-    bright = np.clip(luma / np.maximum(colours.skin_luma * small[..., 3], 1) / GHOST_LUMA - 1, 0, 1)
-    ghost = cv2.resize(cv2.blur(bright * pale, (3, 3)), paint.shape[1::-1], interpolation=cv2.INTER_LINEAR)[..., None]
-    behind = paint * (1 - ghost) + mask * ghost * np.append(colours.skin_luma * DARK, 0).astype(np.float32)
-    opacity = layer[..., 3:]
+    ghost = np.clip(luma / skin / GHOST_LUMA - 1, 0, 1) * pale
+    inner = np.clip((small[..., 4] - EDGE_DEPTH) / (INNER_DEPTH - EDGE_DEPTH), 0, 1)
+    left = np.minimum(1, (1 - (1 - INNER_LUMA) * inner) * skin / np.maximum(luma, 1))
+    size = paint.shape[1::-1]
+    ghost, left = (cv2.resize(cv2.blur(one, (3, 3)), size)[..., None] for one in (ghost, left))
+    behind = paint * left * (1 - ghost) + mask * ghost * np.append(colours.skin_luma * DARK, 0).astype(np.float32)
+    opacity, light = layer[..., 3:], 1 - teeth.shade * (1 - depth)
     return behind * (1 - opacity) + mask * light * opacity * layer
 
 
