@@ -80,8 +80,8 @@ class MouthConfig:
     """L1 over the painted area."""
     l1_steps: int = 1000
     """Steps before the discriminator joins."""
-    warmup_steps: int = 200
-    """Steps after that in which the discriminator learns alone."""
+    warmup_steps: int = 1200
+    """Steps after that in which the discriminator learns alone; with 200 it stays at chance."""
     gan_ratio: float = 1.5
     """How hard the adversarial term pulls at the picture, against all other terms together."""
     gan_weight_limit: float = 0.8
@@ -238,6 +238,7 @@ ABLATION_BASE = replace(
         Stage("estimator", 1500, 16, moments=8),
         Stage("full", 1500, 4, rollout=2, moments=2),
     ),
+    mouth=MouthConfig(warmup_steps=200),
     full=ObjectiveConfig(mi_weight=0.1),  # its gradient at the lip points is as large as that of the lip loss
 )
 PAPER_NAMES = {
