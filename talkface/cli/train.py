@@ -150,7 +150,8 @@ def _write_graphs(weights: Path, quiet: bool) -> None:
     try:
         export_generator(generator, weights)
     except TalkfaceError as error:
-        console.say(f"{error} `talkface export {weights}` makes up for it; until then PyTorch renders.", quiet=quiet)
+        later = f"Then `talkface export {weights}` writes them; until then PyTorch renders."
+        console.say(f"{error} {error.fix.rstrip('.')}. {later}", quiet=quiet)
 
 
 def configured(config: TrainConfig, stages: tuple[str, ...] | None, settings: list[str]) -> TrainConfig:
