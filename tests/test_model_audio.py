@@ -143,9 +143,9 @@ def test_lips_never_cross(lip_direction):
         assert opening(shown).max() < 2 * TOUCHING
 
 
-@pytest.mark.parametrize("probability,open_share", [(0.0, 1), (0.49, 1), (0.65, 0.5), (0.81, 0), (1.0, 0)])
+@pytest.mark.parametrize("probability,open_share", [(0.0, 1), (0.39, 1), (0.55, 0.5), (0.71, 0), (1.0, 0)])
 def test_lips_shut_as_the_probability_of_a_shut_mouth_rises(lip_direction, probability, open_share):
-    """Open up to 0.5, shut from 0.8 on, linear between the two."""
+    """Open up to 0.4, shut from 0.7 on, linear between the two."""
     logit = torch.tensor(probability).logit().clamp(-50, 50).item()
     shown = expressive_lips(spoken([0.2], lip_direction, logit), lip_direction, how=PLAIN)
     assert opening(shown).item() == pytest.approx(open_share * 0.2 + (1 - open_share) * TOUCHING, abs=1e-4)
