@@ -60,12 +60,13 @@ def weights_dir() -> Path:
 
 
 OPEN_WEIGHTS = "open"  # in place of a file name: the generator whose training data may be used for any purpose
+OPEN_GENERATOR = "generator_open.safetensors"
 
 
 def weights_path(weights: str | Path) -> Path:
     """Return the file that `--weights` names: a file, or one of the bundled generators by its name."""
     named = str(weights) == OPEN_WEIGHTS and not Path(weights).exists()
-    return weights_dir() / "generator_open.safetensors" if named else Path(weights)
+    return weights_dir() / OPEN_GENERATOR if named else Path(weights)
 
 
 def cache_dir() -> Path:

@@ -100,16 +100,13 @@ class PhotoScene:
         """The function that makes the video's frame, uint8 RGB (height, width, 3), from the generator's, in order."""
         if self.options.crop:
             return _aligned_face
-        living, numbers = self._living(), itertools.count()
+        teeth = teeth_of(self.photo, self.transform, self.aligned)
+        living, numbers = self._living(teeth), itertools.count()
         if living is None:
-            return Paster(self.photo, self.transform, self._teeth).paste_frame
+            return Paster(self.photo, self.transform, teeth).paste_frame
         return lambda frame: living.frame(frame, float(next(numbers) / self.rate))
 
-    @property
-    def _teeth(self) -> TeethLayer | None:
-        return teeth_of(self.photo, self.transform, self.aligned)
-
-    def _living(self) -> LivingPhoto | None:
+    def _living(self, teeth: TeethLayer | None) -> LivingPhoto | None:
         """The photo as it moves; None if nothing but its lips is to move, or where the speech is still to come."""
         options, mesh = self.options, self.face.mesh
         if mesh is None or not self.speech.duration or not (options.motion or options.blink):
@@ -127,7 +124,7 @@ class PhotoScene:
             seed=options.seed,
             motion=options.motion,
             blink=options.blink,
-            teeth=self._teeth,
+            teeth=teeth,
         )
 
 

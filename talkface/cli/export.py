@@ -43,18 +43,18 @@ def export(
 
 
 def _export_bundled(generator: Generator) -> list[Path]:
-    from talkface.config import OPEN_WEIGHTS, weights_dir, weights_path
+    from talkface.config import OPEN_GENERATOR, weights_dir
     from talkface.face.export import export_face_networks
     from talkface.model.checkpoint import load_generator
     from talkface.model.export import export_generator, export_speech_encoder
     from talkface.model.recogniser import load_speech_encoder
 
-    folder, open_file = weights_dir(), weights_path(OPEN_WEIGHTS)
-    openly_trained = load_generator(open_file)
+    folder = weights_dir()
+    openly_trained = load_generator(folder / OPEN_GENERATOR)
     assert isinstance(openly_trained, type(generator))
     return [
         *export_generator(generator, folder / "generator.safetensors"),
-        *export_generator(openly_trained, open_file),
+        *export_generator(openly_trained, folder / OPEN_GENERATOR),
         *export_speech_encoder(load_speech_encoder(), folder / "speech_encoder.safetensors"),
         *export_face_networks(),
     ]

@@ -78,8 +78,7 @@ def find_sources(layout: str, folder: Path, split: str | None = None, split_list
     elif layout == "grid":
         found = _grid(folder)
     else:
-        suffixes = PHOTO_SUFFIXES if layout == "photos" else VIDEO_SUFFIXES
-        found = _folder(folder, suffixes, _read_split_list(split_list) if split_list else None)
+        found = _folder(folder, _read_split_list(split_list) if split_list else None, photos=layout == "photos")
     if not found:
         kind, other = ("photo", "") if layout == "photos" else ("video", " --data folder accepts any tree of videos.")
         raise TalkfaceError(
@@ -171,11 +170,11 @@ def _grid(folder: Path) -> list[Source]:
     return list(best.values())
 
 
-def _folder(folder: Path, suffixes: tuple[str, ...], listed: dict[str, str] | None) -> list[Source]:
+def _folder(folder: Path, listed: dict[str, str] | None, photos: bool) -> list[Source]:
     sources = []
-    for name, path in _named(folder, _files(folder, suffixes)):
+    for name, path in _named(folder, _files(folder, PHOTO_SUFFIXES if photos else VIDEO_SUFFIXES)):
         below = path.relative_to(folder)
-        speaker = "" if suffixes == PHOTO_SUFFIXES else below.parent.as_posix().removeprefix(".")
+        speaker = "" if photos else below.parent.as_posix().removeprefix(".")
         split = _hashed_split(speaker or path.stem) if listed is None else _listed_split(below, listed)
         if split:
             sources.append(Source(split, name, speaker, path, below.as_posix()))

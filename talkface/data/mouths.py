@@ -7,6 +7,7 @@ Shapes: B sequences, K frames of a sequence, H x W the crop. Points are px relat
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -123,7 +124,6 @@ class MouthBatches:
                 "No training clip shows an open mouth.", "Run `talkface preprocess` on talking faces, or name others."
             )
         self.weights = self._balanced(np.array(weights))
-        self.direction = opening_direction([torch.from_numpy(clip.lips) for clip in self.clips])
         self.shut: dict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = {}
 
     def batch(self, step: int, size: int, rollout: int) -> MouthBatch:
@@ -133,6 +133,11 @@ class MouthBatches:
         seeds = random.integers(1 << 31, size=size)
         rows = [self._sequence(person, seed, rollout) for person, seed in zip(people, seeds, strict=True)]
         return MouthBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
+
+    @functools.cached_property
+    def direction(self) -> Tensor:
+        """How lip points move when the mouth opens, (40, 2) px; only portraits need it."""
+        return opening_direction([torch.from_numpy(clip.lips) for clip in self.clips])
 
     def _clip(self, d: int, i: int) -> _Clip:
         dataset, arrays = self.datasets[d], self.datasets[d].arrays(i)

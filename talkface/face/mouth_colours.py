@@ -32,13 +32,18 @@ class Reference(NamedTuple):
 def reference(picture: np.ndarray, lips: np.ndarray) -> Reference:
     """The colours of skin and lips of a real frame."""
     outer, inner = polygon(lips[:20], picture.shape), polygon(lips[20:], picture.shape)
-    ring = (cv2.dilate(outer, np.ones((13, 13))) - cv2.dilate(outer, np.ones((5, 5)))) > 0
+    skin = skin_mask(lips, picture.shape)
     lip = (outer > 0) & ~(cv2.dilate(inner, np.ones((3, 3))) > 0)
     luma, redness = luma_and_redness(picture)
-    if not ring.any():
-        ring = outer == 0
     lip_redness = float(np.median(redness[lip])) if lip.any() else 0.3
-    return Reference(float(np.median(luma[ring])), lip_redness, float(np.median(redness[ring])))
+    return Reference(float(np.median(luma[skin])), lip_redness, float(np.median(redness[skin])))
+
+
+def skin_mask(lips: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Pixels of skin around the lips, bool (H, W); all but the lips where there is no room for it."""
+    outer = polygon(lips[:20], shape)
+    ring = (cv2.dilate(outer, np.ones((13, 13))) - cv2.dilate(outer, np.ones((5, 5)))) > 0
+    return ring if ring.any() else outer == 0
 
 
 def inner_mask(lips: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -46,9 +51,15 @@ def inner_mask(lips: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return polygon(lips[20:], shape) > 0
 
 
-def tooth_mask(picture: np.ndarray, inside: np.ndarray, colours: Reference) -> np.ndarray:
-    """Pixels `inside` that are bright against the skin and less red than the lips, bool (H, W)."""
-    luma, redness = luma_and_redness(picture)
+def tooth_mask(luma: np.ndarray, redness: np.ndarray, inside: np.ndarray, colours: Reference) -> np.ndarray:
+    """Pixels `inside` that are bright against the skin and less red than the lips, bool (H, W).
+
+    Args:
+        luma: (H, W), of `luma_and_redness`.
+        redness: (H, W), of the same.
+        inside: bool (H, W), as of `inner_mask`.
+        colours: of the face.
+    """
     return inside & (luma > TEETH_LUMA * colours.skin_luma) & (redness < colours.tooth_redness)
 
 

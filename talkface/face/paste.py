@@ -140,16 +140,16 @@ class Paster:
             resample([share] * 4, crop, crop.face)
             total = cv2.add(total, cv2.multiply(copied, crop.face, dtype=cv2.CV_32F))
         if self.teeth is not None:
-            total = self._with_teeth(total, crop, frame.mask)
+            total = self._with_teeth(self.teeth, total, crop, frame.mask)
         kept = cv2.multiply(cv2.cvtColor(target, cv2.COLOR_RGB2RGBA), crop.keep, dtype=cv2.CV_32F)
         target[:] = cv2.convertScaleAbs(cv2.add(kept, total))[:, :, :3]
 
-    def _with_teeth(self, total: np.ndarray, crop: Region, mask: np.ndarray) -> np.ndarray:
+    @staticmethod
+    def _with_teeth(teeth: TeethLayer, total: np.ndarray, crop: Region, mask: np.ndarray) -> np.ndarray:
         """The colour of the painted area, float32 (h, w, 4), with the layer of teeth over it."""
-        assert self.teeth is not None
-        layer = resample_fine(self.teeth.picture, crop, self.teeth.density)
+        layer = resample_fine(teeth.picture, crop, teeth.density)
         resample([lip_depth(mask)] * 4, crop, crop.face)
-        return lay_teeth(total, 1 - crop.keep, layer, crop.face, self.teeth)
+        return lay_teeth(total, 1 - crop.keep, layer, crop.face, teeth)
 
     def _photo_flow(self, flow: np.ndarray) -> np.ndarray:
         """A flow (2, h, w) in pixels of the aligned face, in pixels of the photo."""

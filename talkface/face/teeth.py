@@ -20,7 +20,15 @@ from talkface.config import EYE_DISTANCE, SIZE, weights_dir
 from talkface.errors import TalkfaceError
 from talkface.face import align
 from talkface.face.landmarks import mouth_opening
-from talkface.face.mouth_colours import LUMA, Reference, inner_mask, polygon, reference, tooth_mask
+from talkface.face.mouth_colours import (
+    LUMA,
+    Reference,
+    inner_mask,
+    luma_and_redness,
+    reference,
+    skin_mask,
+    tooth_mask,
+)
 
 FINE_SCALE, COARSE_SCALE = 0.7, 0.85  # aligned px per photo px: the layer is whole, or left out
 MAX_DENSITY = 4
@@ -71,7 +79,7 @@ def teeth_layer(
     aligned = align.warp(photo, M)
     colours = reference(aligned, lips)
     inside = inner_mask(lips, aligned.shape)
-    teeth = tooth_mask(aligned, inside, colours)
+    teeth = tooth_mask(*luma_and_redness(aligned), inside, colours)
     if teeth.sum() >= SHOWN_TEETH and mouth_opening(lips, EYE_DISTANCE) >= OPEN_PHOTO:
         layer, shade = (
             own_row(align.warp(photo, M, SIZE * density), upper_part(teeth, inside, lips), density),
@@ -160,9 +168,7 @@ def placed_row(lips: np.ndarray, colours: Reference, aligned: np.ndarray, densit
 
 def tooth_tone(colours: Reference, aligned: np.ndarray, lips: np.ndarray) -> np.ndarray:
     """Factor (3,) on a row of mean luma 1: as bright as teeth are beside such a skin, and partly in its light."""
-    outer = polygon(lips[:20], aligned.shape)
-    ring = (cv2.dilate(outer, np.ones((13, 13))) - cv2.dilate(outer, np.ones((5, 5)))) > 0
-    skin = np.median(aligned[ring], 0) if ring.any() else np.full(3, colours.skin_luma)
+    skin = np.median(aligned[skin_mask(lips, aligned.shape)], 0)
     light = (skin / max(float(skin @ LUMA), 1.0)) ** 0.5
     return (0.45 * colours.skin_luma + 75.0) * light / float(light @ LUMA)
 
@@ -192,8 +198,7 @@ def lay_teeth(
     small = cv2.resize(np.dstack([paint[..., :3], mask[..., 0], depth[..., 0]]), None, fx=COARSE, fy=COARSE)
     small = cv2.blur(small, (5, 5))
     skin = np.maximum(colours.skin_luma * small[..., 3], 1)
-    luma = small[..., :3] @ LUMA
-    redness = (small[..., 0] - small[..., 1:3].mean(-1)) / (luma + 10)
+    luma, redness = luma_and_redness(small[..., :3])
     pale = np.clip((colours.tooth_redness - redness) / PALE_RAMP + 0.5, 0, 1)
     ghost = np.clip(luma / skin / GHOST_LUMA - 1, 0, 1) * pale
     inner = np.clip((small[..., 4] - EDGE_DEPTH) / (INNER_DEPTH - EDGE_DEPTH), 0, 1)

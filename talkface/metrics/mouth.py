@@ -42,8 +42,8 @@ def mouth_content(crop: np.ndarray, lips: np.ndarray, colours: Reference) -> Mou
     count = int(inside.sum())
     if not count:
         return MouthContent(0.0, 0.0, 0)
-    luma, _ = luma_and_redness(crop)
-    teeth = tooth_mask(crop, inside, colours)
+    luma, redness = luma_and_redness(crop)
+    teeth = tooth_mask(luma, redness, inside, colours)
     dark = inside & (luma < DARK_LUMA * colours.skin_luma)
     return MouthContent(teeth.sum() / count, dark.sum() / count, count)
 

@@ -115,11 +115,9 @@ class AudioEncoder(nn.Module):
     direction: Tensor
     template: Tensor
 
-    def __init__(
-        self, features: int, width: int = 128, dropout: float = 0.2, expression: Expression | None = None
-    ) -> None:
+    def __init__(self, features: int, width: int = 128, dropout: float = 0.2, expression: Expression = LIFE) -> None:
         super().__init__()
-        self.expression = expression or LIFE
+        self.expression = expression
         self.windows = None if features else WindowEncoder(width, dropout)
         inputs = features or width
         self.register_buffer("feature_mean", torch.zeros(inputs))

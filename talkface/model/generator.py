@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from talkface.errors import TalkfaceError
 from talkface.model.attention import attend, coarse_mask
-from talkface.model.audio import AudioEncoder, Expression
+from talkface.model.audio import LIFE, AudioEncoder, Expression
 from talkface.model.decoder import FrameDecoder
 from talkface.model.encoders import IdentityEncoder, ImageEncoder
 from talkface.model.frames import HEIGHT, WIDTH
@@ -46,7 +46,7 @@ class GeneratorConfig:
     """Channels of the Audio Encoder."""
     audio_dropout: float = 0.2
     """Share of the Audio Encoder's values that training leaves out."""
-    opening_gain: float = Expression().gain
+    opening_gain: float = LIFE.gain
     """Factor on the openings that are heard which gives them life's spread, chosen on validation data."""
     feedback: bool = True
     """Whether the previous frame and its mask are seen (paper 3.1)."""
