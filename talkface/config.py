@@ -63,10 +63,10 @@ OPEN_WEIGHTS = "open"  # in place of a file name: the generator whose training d
 OPEN_GENERATOR = "generator_open.safetensors"
 
 
-def weights_path(weights: str | Path) -> Path:
-    """Return the file that `--weights` names: a file, or one of the bundled generators by its name."""
-    named = str(weights) == OPEN_WEIGHTS and not Path(weights).exists()
-    return weights_dir() / OPEN_GENERATOR if named else Path(weights)
+def weights_path(weights: str | Path, folder: Path = Path()) -> Path:
+    """Return the file that `--weights` names: a file, as seen from `folder`, or a bundled generator by its name."""
+    path = folder / weights  # an absolute path stays
+    return weights_dir() / OPEN_GENERATOR if str(weights) == OPEN_WEIGHTS and not path.exists() else path
 
 
 def cache_dir() -> Path:

@@ -18,6 +18,7 @@ from talkface.batch import Batch, folder_jobs, read_jobs, render_batch
 from talkface.batch.local_engine import run_local
 from talkface.batch.state import Record, job_key, opened
 from talkface.cli import app
+from talkface.config import weights_dir, weights_path
 from talkface.errors import TalkfaceError
 from talkface.kept import Kept
 from talkface.media.video import read_frames
@@ -104,6 +105,16 @@ def test_a_csv_file_gives_photo_speech_out_and_options_by_the_names_of_its_colum
     assert (one.photo, one.speech, str(one.out)) == (Path("lists/a.png"), Path("lists/s.wav"), "x/one.mp4")
     assert one.options == RenderOptions(crf=30, max_size=640, crop=True, box=(1.0, 2.0, 30.0, 40.0))
     assert (str(two.out), two.options) == ("a_t.mp4", RenderOptions(crf=30))
+
+
+def test_a_row_names_a_file_of_weights_beside_the_csv_file_or_a_bundled_generator(folder):
+    files(folder / "lists", "mine.safetensors")
+    (folder / "open").touch()  # not beside the CSV file
+    (folder / "lists/jobs.csv").write_text("photo,speech,weights\na,b,mine.safetensors\na,c,open")
+    mine, bundled = (job.options.weights for job in read_jobs(Path("lists/jobs.csv"), RenderOptions()))
+    assert (mine, bundled) == (Path("lists/mine.safetensors"), weights_path("open", folder / "lists"))
+    assert Path(bundled).is_file()
+    assert Path(bundled).parent == weights_dir()
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from talkface.errors import TalkfaceError
 from talkface.preprocess import reasons
 from talkface.preprocess.build import largest_change
-from talkface.preprocess.limits import PORTRAITS, QualityLimits
+from talkface.preprocess.limits import QualityLimits, default_limits
 
 STREAMS = {"decode_errors": 0, "frames": 29, "level_db": 5.0, "seconds": 1.16, "sound_seconds": 1.18}
 FACES = {"lost": 0.0, "faces": 1, "eye_distance": 45.0, "yaw": 4.0, "jump": 0.05, "growth": 0.02}
@@ -92,5 +92,5 @@ def test_a_cut_to_another_person_in_the_same_place_is_found_and_speech_is_not_ta
 
 def test_a_portrait_is_a_clip_of_one_frame_without_sound():
     still = STREAMS | {"frames": 1, "seconds": 0.04, "sound_seconds": 0.0}
-    assert PORTRAITS.check_streams(still) is None
-    assert QualityLimits(need_sound=False).check_streams(still) == reasons.TOO_SHORT
+    assert default_limits("photos").check_streams(still) is None
+    assert default_limits("folder", need_sound=False).check_streams(still) == reasons.TOO_SHORT

@@ -130,8 +130,7 @@ def _row(
             name: parse_option(name, text) for name, text in values.items() if name not in (*REQUIRED, "out")
         }
         if changes.get("weights"):
-            given = weights_path(changes["weights"])
-            changes["weights"] = path.parent / given  # an absolute path stays
+            changes["weights"] = weights_path(changes["weights"], path.parent)
         options = replace(options, **changes)
     except TalkfaceError as error:
         raise TalkfaceError(f"{path}, line {line}: {error}", error.fix) from error

@@ -6,13 +6,12 @@ actors write their videos there; only jobs and outcomes go through Ray. The cras
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from talkface.errors import TalkfaceError
+from talkface.ray_cluster import ray_cluster
 from talkface.workers import CRASHED, CRASHED_FIX, Failed, Finished, attempt
 
 
@@ -34,26 +33,9 @@ def run_ray(
     Raises:
         TalkfaceError: Ray is not installed, or the cluster does not answer.
     """
-    try:
-        import ray
-    except ImportError as error:
-        raise TalkfaceError("--engine ray needs Ray, which is not installed.", 'pip install "talkface[ray]"') from error
-    ours = not ray.is_initialized()
-    if ours:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        try:
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
-        except Exception as error:  # Ray raises Exception itself if a node does not start in time
-            reason = str(error).strip().partition("\n")[0]
-            raise TalkfaceError(
-                f"The Ray cluster cannot be used: {reason}", "Check RAY_ADDRESS and the load of the machines."
-            ) from error
-    try:
+    with ray_cluster() as ray:
         count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(arguments))
         _run(ray, task, arguments, max(count, 1), on_end)
-    finally:
-        if ours:
-            ray.shutdown()
     return count
 
 

@@ -101,9 +101,9 @@ def preprocess(
     """
     from talkface.preprocess import PreprocessConfig
     from talkface.preprocess import preprocess as run
-    from talkface.preprocess.limits import PORTRAITS, QualityLimits
+    from talkface.preprocess.limits import QualityLimits, default_limits
 
-    limits = asdict(PORTRAITS if data == "photos" else QualityLimits(need_sound=not allow_silent))
+    limits = asdict(default_limits(data, need_sound=not allow_silent))
     for text in gate or []:
         limits |= assigned(text, "--gate", limits)
     config = PreprocessConfig(

@@ -14,7 +14,7 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -25,7 +25,7 @@ from talkface.data.shards import shard_indexes
 from talkface.errors import TalkfaceError
 from talkface.files import make_folder
 from talkface.media.ffmpeg import ffmpeg_exe
-from talkface.preprocess.limits import QualityLimits
+from talkface.preprocess.limits import QualityLimits, default_limits
 from talkface.preprocess.local_engine import run_local
 from talkface.preprocess.offsets import OffsetPlan, load_predictor
 from talkface.preprocess.plan import ShardSpec, parse_part, part_of, shards_to_do
@@ -73,8 +73,8 @@ class PreprocessConfig:
     clips_per_shard: int = 64
     """Largest number of videos in a shard. A run that is killed loses at most one unfinished shard per worker."""
 
-    limits: QualityLimits = field(default_factory=QualityLimits)
-    """Quality limits within which a video becomes a clip."""
+    limits: QualityLimits | None = None
+    """Quality limits within which a video becomes a clip. Default: those of the layout."""
 
     av_offset: float | Literal["estimate"] = "estimate"
     """Seconds by which the sound lags behind the picture, for all sources; "estimate" to estimate that of each."""
@@ -160,8 +160,9 @@ def preprocess(
             done[progress.name] = progress.frames
             on_step(len(done), total)
 
+    limits = config.limits or default_limits(config.data)
     try:
-        workers = _engine(config.engine)(shards, RunSpec(root, name, config.limits), config.workers, report)
+        workers = _engine(config.engine)(shards, RunSpec(root, name, limits), config.workers, report)
     except BaseException:
         # The finished shards become a readable data set. An error in this must not replace the one that ended the run.
         with suppress(Exception):

@@ -104,4 +104,8 @@ class QualityLimits:
 
 
 PORTRAITS = QualityLimits(min_frames=1, need_sound=False)
-"""For the layout photos."""
+
+
+def default_limits(layout: str, need_sound: bool = True) -> QualityLimits:
+    """Return the limits for the videos of a layout; portraits are clips of one frame without sound."""
+    return PORTRAITS if layout == "photos" else QualityLimits(need_sound=need_sound)

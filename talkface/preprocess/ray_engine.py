@@ -7,15 +7,13 @@ the crash of a worker process costs one video.
 
 from __future__ import annotations
 
-import logging
-import os
 import time
 from collections.abc import Callable
 from typing import Any
 
-from talkface.errors import TalkfaceError
 from talkface.preprocess.plan import ShardSpec
 from talkface.preprocess.worker import Progress, RunSpec, ShardAttempt, build_shard
+from talkface.ray_cluster import ray_cluster
 
 TIMEOUT = 600.0  # seconds without a report, after which a task that has begun counts as hung and is cancelled
 POLL = 1.0  # seconds
@@ -43,28 +41,12 @@ def run_ray(shards: list[ShardSpec], run: RunSpec, workers: int, report: Callabl
         The number of tasks at a time.
 
     Raises:
-        TalkfaceError: Ray is not installed, or as `run_local`.
+        TalkfaceError: Ray is not installed, the cluster does not answer, or as `run_local`.
     """
-    ray = _import_ray()
-    ours = not ray.is_initialized()
-    if ours:
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(log_to_driver=False, logging_level=logging.ERROR)
-    try:
+    with ray_cluster() as ray:
         count = min(workers or int(ray.cluster_resources().get("CPU", 1)), len(shards))
         _Scheduler(ray, run, report).write(shards, count)
-    finally:
-        if ours:
-            ray.shutdown()
     return count
-
-
-def _import_ray() -> Any:
-    try:
-        import ray
-    except ImportError as error:
-        raise TalkfaceError("--engine ray needs Ray, which is not installed.", 'pip install "talkface[ray]"') from error
-    return ray
 
 
 class _Scheduler:
