@@ -99,7 +99,9 @@ class MouthStage:
         """
         config, rates = self.config, self._rates(progress)
         self.generator.train()
-        rollout = roll_out(self.generator, batch, self._attention_rate(len(batch.photo)))
+        learns = not config.l1_steps <= step < config.l1_steps + config.warmup_steps
+        with torch.set_grad_enabled(learns):
+            rollout = roll_out(self.generator, batch, self._attention_rate(len(batch.photo)))
         real, shape, painted = batch.frames.transpose(0, 1).flatten(0, 1), rollout.shape, rollout.over_real
         terms = {"mouth_l1": config.l1_weight * losses.mouth_l1_loss(real, painted)}
         log: dict[str, Tensor] = {}
@@ -116,7 +118,7 @@ class MouthStage:
                 if step % BALANCE_EVERY == 0 or not self.gan_weight:
                     self._balance(sum(terms.values(), real.new_zeros(())), adversarial, painted.over_real)
                 terms["mouth_gan"] = self.gan_weight * adversarial
-        if not config.l1_steps <= step < config.l1_steps + config.warmup_steps:
+        if learns:
             optimizer_step(self.optimizer, terms, config.clip_norm, rates[0], self.synchronise)
         self.ema.update(self.generator, self._ema_decay(progress))
         return {name: value.detach() for name, value in (terms | log).items()}
