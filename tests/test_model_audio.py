@@ -71,6 +71,17 @@ def test_sound_and_the_shape_of_the_photos_lips_change_the_lips_and_sound_alone_
     assert torch.equal(wider.closed_logit, base.closed_logit)
 
 
+def test_the_photos_lips_are_corrected_by_a_linear_map_of_their_shape(encoder):
+    sound, wider = sound_for(encoder, 4), PHOTO * torch.tensor([1.2, 1.0])
+    before = [encoder(sound, photo).lips for photo in (PHOTO, wider)]
+    encoder.place.weight.copy_(0.5 * torch.eye(80))
+    after = [encoder(sound, photo).lips for photo in (PHOTO, wider)]
+    moved = [b - a for a, b in zip(before, after, strict=True)]
+    shapes = [photo - photo.mean(1) - encoder.template for photo in (PHOTO, wider)]
+    for move, shape in zip(moved, shapes, strict=True):
+        assert torch.allclose(move, 0.5 * shape[:, None].expand_as(move), atol=1e-4)
+
+
 def test_a_frame_depends_on_the_sound_of_eight_frames_before_and_after_it(encoder):
     sound, middle = sound_for(encoder, 40), 20
     changed = sound.clone()

@@ -1,7 +1,8 @@
 """The Audio Encoder (paper 3.1): speech features and the photo's lip points to the lips of every frame.
 
-The lips are absolute: the photo's own lips with the gap closed, moved by what is heard. A second small network says how
-surely the mouth is shut, because the likeliest lips hardly ever close.
+The lips are absolute: the photo's own lips with the gap closed, moved by what is heard and toward where the person's
+lips usually are. A second small network says how surely the mouth is shut, because the likeliest lips hardly ever
+close.
 
 Shapes: B sequences, T frames, F features of a frame, C channels.
 """
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from talkface.config import ALIGNED_LIPS, MFCC_COEFFS, MFCC_STEPS
+from talkface.model.blocks import zero_init
 from talkface.model.frames import DILATIONS, REACH
 from talkface.model.lips import TOUCHING, opening, with_opening
 
@@ -127,6 +129,7 @@ class AudioEncoder(nn.Module):
         self.register_buffer("template", template - template.mean(0), persistent=False)
         self.network = TemporalNet(inputs, width, dropout)
         self.points = nn.Linear(2 * LIP_POINTS, POINT_FEATURES)
+        self.place = zero_init(nn.Linear(2 * LIP_POINTS, 2 * LIP_POINTS))
         self.mix = nn.Linear(width + POINT_FEATURES, width)
         self.from_sound, self.from_points, self.from_both = (
             _faint(nn.Linear(size, 2 * LIP_POINTS)) for size in (width, POINT_FEATURES, width)
@@ -152,13 +155,14 @@ class AudioEncoder(nn.Module):
     def lips(self, x: Tensor, photo_lips: Tensor) -> Tensor:
         """Standardised features (B, T, F) and photo lips (B, 40, 2) px -> lips (B, T, 40, 2) px."""
         heard = self.network(x)
-        place = photo_lips.mean(1, keepdim=True)
-        points = F.leaky_relu(self.points((photo_lips - place - self.template).flatten(1) / LIP_UNIT), 0.2)
+        centre = photo_lips.mean(1, keepdim=True)
+        shape = (photo_lips - centre - self.template).flatten(1) / LIP_UNIT
+        points = F.leaky_relu(self.points(shape), 0.2)
         both = torch.cat([heard, points[:, None].expand(-1, heard.shape[1], -1)], 2)
-        moved = self.from_sound(heard) + self.from_points(points)[:, None]
+        moved = self.from_sound(heard) + (self.place(shape) + self.from_points(points))[:, None]
         moved = moved + self.from_both(F.leaky_relu(self.mix(both), 0.2))
         closed = self.closed_photo(photo_lips)
-        closed = closed - closed.mean(1, keepdim=True) + place
+        closed = closed - closed.mean(1, keepdim=True) + centre
         return closed[:, None] + LIP_UNIT * moved.unflatten(2, (LIP_POINTS, 2))
 
     def closed_logit(self, x: Tensor) -> Tensor:

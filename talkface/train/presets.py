@@ -68,7 +68,7 @@ class LipsConfig:
     """Decay of the averaged weights."""
     copies: int = 2
     """Distorted copies of each recording that are learned from besides."""
-    landmark_noise: float = 1.0
+    landmark_noise: float = 2.0
     """px, added to the photo's lip points."""
 
 
