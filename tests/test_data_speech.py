@@ -124,7 +124,7 @@ def known_clips():
         number = np.arange(frames, dtype=np.float16)[:, None] * np.ones(3, np.float16)
         lips = 100 + np.arange(frames)[:, None, None] + np.random.default_rng(frames).random((frames, 40, 2))
         lips = lips.astype(np.float32)
-        clips.append(SpeechClip(person, person, [number, 1000 + number], [lips, lips + 0.25]))
+        clips.append(SpeechClip(0, person, person, [number, 1000 + number], [lips, lips + 0.25]))
     return clips
 
 
@@ -176,3 +176,9 @@ def test_the_photos_points_are_as_noisy_as_landmarks_are():
 def test_people_count_by_the_root_of_their_frames():
     """40 frames to 10: twice as often."""
     assert LipBatches(known_clips()).weights == pytest.approx([2 / 3, 1 / 3])
+
+
+def test_data_sets_count_by_the_root_of_their_frames_however_many_their_people_are():
+    """Two people with 50 frames against one with 200 in another data set: 1/3 to 2/3."""
+    other = SpeechClip(1, "c", "c", [np.zeros((200, 3), np.float16)], [np.zeros((200, 40, 2), np.float32)])
+    assert LipBatches([*known_clips(), other]).weights == pytest.approx([2 / 9, 1 / 9, 2 / 3])

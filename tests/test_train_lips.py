@@ -81,7 +81,7 @@ def test_the_opening_direction_of_the_clips_is_taken_over_once(clips, synthetic_
 def test_features_of_a_recogniser_are_standardised_by_the_training_clips():
     random = np.random.default_rng(0)
     features = (5 + 3 * random.normal(size=(7000, 6))).astype(np.float16)
-    clip = SpeechClip("a", "a", [features], [random.normal(size=(7000, 40, 2)).astype(np.float32)])
+    clip = SpeechClip(0, "a", "a", [features], [random.normal(size=(7000, 40, 2)).astype(np.float32)])
     encoder = AudioEncoder(6, 8)
     LipsStage(encoder, LipsConfig(), [clip])
     x = encoder.standardised(torch.from_numpy(features.astype(np.float32)))

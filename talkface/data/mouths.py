@@ -207,7 +207,7 @@ class MouthBatches:
             faces[0], lips[0] = self._shut(clip, faces[0])
         pictures, lips, nose = _cropped(faces, lips, nose, random, self.augment)
         if self.augment:
-            pictures = relit(recoloured(softened(pictures, random), random), random)
+            pictures = recoloured(softened(pictures, random), random)
         planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
         return planes[0], planes[1:], lips[0], lips[1:], nose[0], nose[1:]
 
@@ -300,19 +300,3 @@ def recoloured(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
     grey = pictures.mean(-1, keepdims=True)
     coloured = (grey + (pictures - grey) * saturation).clip(1e-3, 1)
     return (coloured**gamma * gain).clip(0, 1).astype(np.float32)
-
-
-def relit(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Half of the sequences under another lamp: more or less blue, and brighter as far as nothing burns out.
-
-    Args:
-        pictures: float32 (K, H, W, 3) in [0, 1], one sequence.
-        random: of all draws.
-    """
-    if random.random() >= 0.5:
-        return pictures
-    lamp = np.array([1, 1, np.exp(random.uniform(np.log(0.55), np.log(1.15)))], np.float32)
-    lit = pictures * lamp
-    brightest = max(float(np.quantile(lit, 0.995)), 1e-3)
-    gain = min(random.uniform(1.0, 1.6), max(0.98 / brightest, 1.0))
-    return (lit * gain).clip(0, 1)

@@ -41,6 +41,7 @@ class LipBatch(NamedTuple):
 class SpeechClip:
     """One clip: features and lips as recorded, then its distorted copies."""
 
+    dataset: int
     person: str
     name: str
     features: list[np.ndarray]
@@ -107,7 +108,7 @@ def speech_clips(
             sound, speed = augmented(clip.waveform, draws, others)
             lips.append(resampled_lips(lips[0], speed))
             features.append(_features(encoder, clip, sound, speed, len(lips[-1])))
-        clips.append(SpeechClip(person, clip.name, features, lips))
+        clips.append(SpeechClip(d, person, clip.name, features, lips))
         if on_step:
             on_step(number + 1, len(heard))
     return clips
@@ -122,7 +123,7 @@ def mfcc_clips(datasets: Sequence[ClipDataset]) -> list[SpeechClip]:
                 clip = dataset[i]
                 person = f"{d}/{dataset.clip_people[i]}"
                 lips = clip.lips.astype(np.float32)
-                clips.append(SpeechClip(person, clip.name, [clip.mfcc.astype(np.float16)], [lips]))
+                clips.append(SpeechClip(d, person, clip.name, [clip.mfcc.astype(np.float16)], [lips]))
     if not clips:
         raise TalkfaceError("No training clip has sound.", "Name a data set with sound in --data.")
     return clips
@@ -136,7 +137,7 @@ def _features(
 
 
 class LipBatches:
-    """Draws sequences of speech by person, in proportion to the root of their frames.
+    """Draws sequences of speech: a data set, and a person in it, each in proportion to the root of their frames.
 
     Args:
         clips: of `speech_clips`.
@@ -160,8 +161,7 @@ class LipBatches:
         for clip in clips:
             by_person.setdefault(clip.person, []).append(clip)
         self.people = list(by_person.values())
-        frames = np.array([sum(len(clip.lips[0]) for clip in clips) for clips in self.people], float)
-        self.weights = np.sqrt(frames) / np.sqrt(frames).sum()
+        self.weights = self._weights()
 
     def batch(self, step: int, size: int, length: int) -> LipBatch:
         """`size` sequences of `length` frames for one training step."""
@@ -169,6 +169,14 @@ class LipBatches:
         people = random.choice(len(self.people), size, p=self.weights)
         rows = [self._sequence(self.people[person], length, random) for person in people]
         return LipBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
+
+    def _weights(self) -> np.ndarray:
+        """How often each person is drawn, sum 1. GRID's silences, of few people, teach a shut mouth."""
+        _, owners = np.unique([clips[0].dataset for clips in self.people], return_inverse=True)
+        frames = np.array([sum(len(clip.lips[0]) for clip in clips) for clips in self.people], float)
+        within = np.sqrt(frames) / np.bincount(owners, np.sqrt(frames))[owners]
+        weights = np.sqrt(np.bincount(owners, frames))[owners] * within
+        return weights / weights.sum()
 
     def _sequence(self, clips: list[SpeechClip], length: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
         frames = np.array([len(clip.lips[0]) for clip in clips])

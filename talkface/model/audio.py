@@ -40,7 +40,7 @@ class AudioFeatures(NamedTuple):
 class Expression(NamedTuple):
     """How the likeliest lips become lips that move as in life. Chosen on the validation set `talk`."""
 
-    gain: float = 1.35
+    gain: float = 1.3
     """Factor on the opening."""
     offset: float = 0.0
     """Opening that is taken off before."""

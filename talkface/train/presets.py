@@ -78,13 +78,13 @@ class MouthConfig:
 
     l1_weight: float = 0.4
     """L1 over the painted area."""
-    l1_steps: int = 1000
+    l1_steps: int = 800
     """Steps before the discriminator joins."""
     warmup_steps: int = 1200
     """Steps after that in which the discriminator learns alone; with 200 it stays at chance."""
     gan_ratio: float = 1.5
     """How hard the adversarial term pulls at the picture, against all other terms together."""
-    gan_weight_limit: float = 0.8
+    gan_weight_limit: float = 2.5
     """Upper bound of the weight that follows from it."""
     feature_matching_weight: float = 0.15
     """Difference of the discriminator's features of real and generated mouths."""
@@ -166,7 +166,7 @@ class TrainConfig:
     """Sizes of the statistics network of AMIE."""
     stages: tuple[Stage, ...] = (
         Stage("lips", 400, 20, rollout=30),
-        Stage("mouth", 7_500, 16, rollout=2),
+        Stage("mouth", 5_200, 16, rollout=2),
         Stage("estimator", 4500, 16, moments=8),
     )
     """The curriculum, in order."""
@@ -231,14 +231,15 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 }
 ABLATION_BASE = replace(
     SMALL,
-    generator=GeneratorConfig(hearing="mfcc", widths=(24, 40, 64)),
+    generator=GeneratorConfig(hearing="mfcc", widths=(24, 40, 64), opening_gain=1.35),
     stages=(
         Stage("lips", 400, 20, rollout=30),
         Stage("mouth", 1500, 8, rollout=2),
         Stage("estimator", 1500, 16, moments=8),
         Stage("full", 1500, 4, rollout=2, moments=2),
     ),
-    mouth=MouthConfig(warmup_steps=200),
+    lips=LipsConfig(landmark_noise=1.0),
+    mouth=MouthConfig(l1_steps=1000, warmup_steps=200, gan_weight_limit=0.8),
     full=ObjectiveConfig(mi_weight=0.1),  # its gradient at the lip points is as large as that of the lip loss
 )
 PAPER_NAMES = {
