@@ -16,6 +16,7 @@ FOUNDATION = {
     "device",
     "files",
     "graphs",
+    "ray_cluster",
     "graph_export",
     "mel",
     "labels",
