@@ -125,10 +125,7 @@ def test_the_papers_preset_is_the_papers():
 def test_a_share_of_the_steps_is_a_share_of_every_stage():
     tenth = scaled(SMALL, 0.1)
     assert [stage.steps for stage in tenth.stages] == [stage.steps / 10 for stage in SMALL.stages]
-    assert (tenth.mouth.l1_steps, tenth.mouth.warmup_steps) == (
-        SMALL.mouth.l1_steps / 10,
-        SMALL.mouth.warmup_steps / 10,
-    )
+    assert (tenth.mouth.l1_steps, tenth.mouth.warmup_steps) == (80, 120)
     assert {stage.steps for stage in scaled(SMALL, 1e-9).stages} == {1}
     assert replace(tenth, stages=SMALL.stages, mouth=SMALL.mouth) == SMALL
 

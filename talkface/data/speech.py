@@ -42,6 +42,7 @@ class SpeechClip:
     """One clip: features and lips as recorded, then its distorted copies."""
 
     dataset: int
+    """Its number among the data sets of the training."""
     person: str
     name: str
     features: list[np.ndarray]
@@ -171,8 +172,8 @@ class LipBatches:
         return LipBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def _weights(self) -> np.ndarray:
-        """How often each person is drawn, sum 1. GRID's silences, of few people, teach a shut mouth."""
-        _, owners = np.unique([clips[0].dataset for clips in self.people], return_inverse=True)
+        """How often each person is drawn, sum 1. By people alone, GRID would hardly be: its silences shut the mouth."""
+        owners = np.array([clips[0].dataset for clips in self.people])
         frames = np.array([sum(len(clip.lips[0]) for clip in clips) for clips in self.people], float)
         within = np.sqrt(frames) / np.bincount(owners, np.sqrt(frames))[owners]
         weights = np.sqrt(np.bincount(owners, frames))[owners] * within

@@ -103,9 +103,8 @@ class QualityLimits:
         return reasons.CUT_INSIDE if facts["change"] > self.max_change else None
 
 
-PORTRAITS = QualityLimits(min_frames=1, need_sound=False)
-
-
 def default_limits(layout: str, need_sound: bool = True) -> QualityLimits:
     """Return the limits for the videos of a layout; portraits are clips of one frame without sound."""
-    return PORTRAITS if layout == "photos" else QualityLimits(need_sound=need_sound)
+    if layout == "photos":
+        return QualityLimits(min_frames=1, need_sound=False)
+    return QualityLimits(need_sound=need_sound)

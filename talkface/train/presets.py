@@ -81,7 +81,7 @@ class MouthConfig:
     l1_steps: int = 800
     """Steps before the discriminator joins."""
     warmup_steps: int = 1200
-    """Steps after that in which the discriminator learns alone; with 200 it stays at chance."""
+    """Steps after that in which the discriminator learns alone."""
     gan_ratio: float = 1.5
     """How hard the adversarial term pulls at the picture, against all other terms together."""
     gan_weight_limit: float = 2.5
