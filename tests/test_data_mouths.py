@@ -14,6 +14,7 @@ from talkface.data.mouths import (
     MouthBatches,
     face_crop_corner,
     recoloured,
+    relit,
     softened,
 )
 from talkface.data.reader import ClipDataset, open_dataset
@@ -186,13 +187,35 @@ def test_people_of_the_same_name_in_two_data_sets_are_two_people(dataset, lopsid
 def test_one_camera_films_a_whole_sequence():
     picture = np.random.default_rng(0).random((HEIGHT, WIDTH, 3)).astype(np.float32)
     pictures = np.stack([picture, picture])
-    for change in (recoloured, softened):
+    for change in (recoloured, softened, relit):
         for seed in range(8):
             seen = change(pictures, np.random.default_rng(seed))
             assert np.array_equal(seen[0], seen[1])
             assert seen.shape == pictures.shape
             assert seen.min() >= 0
             assert seen.max() <= 1
+
+
+def test_another_light_is_brighter_and_warmer_or_colder():
+    grey = np.full((1, 8, 8, 3), 0.5, np.float32)
+    seen = np.array([relit(grey, np.random.default_rng(seed))[0, 0, 0] for seed in range(200)])
+    assert np.array_equal(seen[:, 0], seen[:, 1])
+    assert (seen[:, 0] >= 0.5).all()
+    assert seen[:, 0].max() == pytest.approx(0.8, abs=0.02)
+    blue = seen[:, 2] / seen[:, 0]
+    assert (blue.min(), blue.max()) == pytest.approx((0.55, 1.15), abs=0.03)
+    assert relit(np.ones((1, 8, 8, 3), np.float32), np.random.default_rng(0)).max() == 1
+
+
+def test_the_share_of_sequences_in_another_light(dataset):
+    plain, relit_all = (MouthBatches([dataset], relit=share) for share in (0.0, 1.0))
+    a, b = (batches.batch(0, 24, 1) for batches in (plain, relit_all))
+    brighter = b.frames.mean((1, 2, 3, 4)) / a.frames.mean((1, 2, 3, 4))
+    assert torch.equal(a.lips, b.lips)
+    assert (brighter != 1).all()
+    half = MouthBatches([dataset], relit=0.5).batch(0, 200, 1)
+    same = [torch.equal(x, y) for x, y in zip(half.frames, plain.batch(0, 200, 1).frames, strict=True)]
+    assert np.mean(same) == pytest.approx(0.5, abs=0.1)
 
 
 def test_a_quarter_of_the_sequences_is_softened():

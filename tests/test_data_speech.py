@@ -11,13 +11,18 @@ from talkface.data.reader import ClipDataset, open_dataset
 from talkface.data.speech import (
     LipBatches,
     SpeechClip,
+    SyntheticClip,
     clip_features,
     frame_times,
     mfcc_clips,
     speech_clips,
+    synthetic_clips,
 )
+from talkface.data.visemes import save_visemes
 from talkface.errors import TalkfaceError
+from talkface.media.windows import mfcc_windows
 from talkface.model.hearing import features_at, speech_vectors
+from talkface.model.lips import opening
 from talkface.model.recogniser import FEATURES, load_speech_encoder
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -128,6 +133,49 @@ def known_clips():
     return clips
 
 
+def test_a_batch_says_where_real_lips_are_shut():
+    clips = known_clips()
+    for lips in (lips for clip in clips for lips in clip.lips):
+        lips[::2, 24:27, 1] += 3  # px: the middle of the lower lip
+    batch = LipBatches(clips, landmark_noise=0.0).batch(0, 16, 12)
+    assert torch.equal(batch.shut, (opening(batch.lips) < 0.02).float())
+    assert 0 < batch.shut.mean() < 1
+    assert torch.equal(batch.shut_counts, batch.counts)
+    assert batch.counts.min() == 0  # one of the clips has 10 frames
+
+
+def test_synthetic_sequences_are_as_many_as_real_ones_and_teach_closures_alone():
+    numbers = np.arange(9)
+    spoken = SyntheticClip(
+        np.float16(5000 + numbers[:, None] * np.ones(3)), np.float32(numbers % 2), np.float32(numbers > 3)
+    )
+    batch = LipBatches(known_clips(), synthetic=[spoken]).batch(0, 8, 12)
+    assert len(batch.lips) == 16
+    synthetic = batch.features[:, 0, 0] >= 5000
+    assert synthetic.sum() == 8
+    assert not torch.equal(synthetic, synthetic.sort().values)  # each process's rows hold some of both
+    assert not batch.counts[synthetic].any()
+    assert batch.counts[~synthetic].any()
+    for shut, counts in zip(batch.shut[synthetic], batch.shut_counts[synthetic], strict=True):
+        assert counts.tolist() == [0, 0, 0, 0, 1, 1, 1, 1, 1, 0, 0, 0]  # the last frame is repeated and does not count
+        assert shut[:9].tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
+    assert torch.isfinite(batch.lips).all()
+
+
+def test_the_features_of_synthetic_speech_are_those_of_its_sound_or_its_mfcc(tmp_path, loudness_encoder):
+    rng = np.random.default_rng(0)
+    steps, labels = rng.normal(size=(100, 13)), np.repeat([9, 0], 50)
+    sound = np.repeat([0.01, 0.5], 8000) * np.sin(np.arange(16_000) / 5)
+    save_visemes(tmp_path, steps, labels, np.array([100]), sound)
+    heard, windows = (synthetic_clips(tmp_path, encoder)[0] for encoder in (loudness_encoder, None))
+    assert heard.features.shape == (25, FEATURES)
+    assert heard.features[16:].mean() > heard.features[:9].mean() + 0.1
+    assert np.array_equal(windows.features, mfcc_windows(np.float32(np.float16(steps)), 25).astype(np.float16))
+    for clip in (heard, windows):
+        assert clip.shut[12:14].tolist() == [1, 1]
+        assert clip.known[:2].tolist() == [0, 1]
+
+
 def test_a_batch_of_lips_follows_from_seed_and_step():
     one, other = LipBatches(known_clips()), LipBatches(known_clips())
     for step in (3, 0):
@@ -140,7 +188,7 @@ def test_a_batch_of_lips_follows_from_seed_and_step():
 def test_lips_and_features_are_of_the_same_frames_mirrored_or_not(distorted, mirror):
     clips, mirrored = known_clips(), []
     batch = LipBatches(clips, distorted=distorted, landmark_noise=0.0, mirror=mirror).batch(0, 64, 6)
-    for features, lips, photo, counts in zip(*batch, strict=True):
+    for features, lips, photo, counts, *_ in zip(*batch, strict=True):
         assert (features[0, 0] >= 1000) == bool(distorted)
         numbers = features[:, 0].int().numpy() % 1000
         assert (counts == 1).all()

@@ -7,7 +7,7 @@ import ctypes.util
 import numpy as np
 import pytest
 
-from talkface.data.visemes import SILENT, VISEMES, VisemeBatches
+from talkface.data.visemes import SILENT, VISEMES, VisemeBatches, utterances
 from talkface.errors import TalkfaceError
 from talkface.preprocess import synthetic
 from talkface.preprocess.synthetic import RATE, STEP, VisemeConfig, make_visemes, step_labels, viseme_of
@@ -77,6 +77,10 @@ def test_each_utterance_becomes_mfcc_and_classes_of_the_same_length(monkeypatch,
     assert len(speech.lengths) == 60
     assert len(speech.steps) == len(speech.labels) == speech.lengths.sum()
     assert set(speech.labels.tolist()) == {SILENT, CLASS["p b m"], CLASS["a"]}
+    for spoken in utterances(tmp_path, 60):
+        assert len(spoken.waveform) == 160 * len(spoken.labels)
+        voiced = np.repeat(spoken.labels != SILENT, 160)
+        assert np.abs(spoken.waveform[voiced]).mean() > 5 * np.abs(spoken.waveform[~voiced]).mean()
     loudness = speech.steps[:, 0]
     assert loudness[speech.labels == CLASS["a"]].mean() > loudness[speech.labels == SILENT].mean() + 0.5
 

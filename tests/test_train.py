@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from talkface.data.reader import open_dataset
-from talkface.data.visemes import save_visemes
+from talkface.data.visemes import SILENT, save_visemes
 from talkface.errors import TalkfaceError
 from talkface.model.checkpoint import load_estimator, load_generator
 from talkface.train import Diverged, TrainOptions, train
@@ -332,9 +332,27 @@ def test_the_stage_visemes_learns_from_synthetic_speech(data, tmp_path, monkeypa
     with pytest.raises(TalkfaceError, match="no synthetic speech"):
         train(train_options(data, tmp_path / "run"), config)
     rng = np.random.default_rng(0)
-    save_visemes(tmp_path / "visemes", rng.normal(size=(90, 13)), rng.integers(14, size=90), np.array([50, 40]))
+    steps, labels = rng.normal(size=(90, 13)), rng.integers(14, size=90)
+    save_visemes(tmp_path / "visemes", steps, labels, np.array([50, 40]), rng.normal(size=90 * 160))
     train(train_options(data, tmp_path / "run", minutes=0.0), config)
     assert lines(tmp_path / "run")[0]["visemes"] == pytest.approx(np.log(14), abs=0.7)
+
+
+def test_synthetic_speech_among_the_data_teaches_the_lips_to_shut(data, tmp_path, mini_train_config):
+    """It says nothing but p, in the sound of one step over and over."""
+    rng = np.random.default_rng(0)
+    steps, labels = np.tile(rng.normal(size=(1, 13)), (120, 1)), np.tile([*([0] * 9), SILENT], 12)
+    spoken = tmp_path / "spoken"
+    save_visemes(spoken, steps, labels, np.array([120]), np.zeros(120 * 160))
+    config = replace(mini_train_config, stages=(Stage("lips", 80, 4, rollout=6),))
+    logits = []
+    for name, sets in (("with", (str(data), str(spoken))), ("without", (str(data),))):
+        train(TrainOptions(sets, tmp_path / name), config)
+        encoder = load_generator(tmp_path / name / "generator.safetensors").audio_encoder.eval()
+        windows = torch.from_numpy(np.float32(steps[:20]))[None, None].expand(1, 6, -1, -1)
+        with torch.no_grad():
+            logits.append(encoder.closed_logit(encoder.standardised(windows)).mean().item())
+    assert logits[0] > logits[1] + 0.5
 
 
 @pytest.mark.parametrize("name", ["visemes", "full"])

@@ -170,7 +170,9 @@ def test_the_papers_preset_takes_a_step_with_the_terms_of_eq_13_and_no_other(dat
 def trained(config, dataset):
     """The loss terms of the first step of a stage; all four parts of the generator must have learned."""
     networks = Networks.build(config)
-    running = Curriculum(config, networks, [dataset], [], 1, torch.device("cpu"), None).build(config.stages[0], True)
+    running = Curriculum(config, networks, [dataset], [], None, 1, torch.device("cpu"), None).build(
+        config.stages[0], True
+    )
     for parameter in networks.generator.parameters():  # some layers begin with zeros, behind which nothing learns
         parameter.data += 0.02 * torch.randn_like(parameter)
     before = {name: tensor.clone() for name, tensor in networks.generator.named_parameters()}

@@ -150,7 +150,7 @@ def visemes(
     seed: Annotated[int, seed_option("Seed of the text, the voices and the distortions.")] = 0,
     quiet: QUIET = False,
 ) -> None:
-    """Make synthetic speech with known visemes, for the first stage of train. Needs the library of eSpeak NG."""
+    """Make synthetic speech with known visemes, for train --data. Needs the library of eSpeak NG."""
     from talkface.preprocess.synthetic import VisemeConfig, make_visemes
 
     with console.progress("Synthesising", "utterances", quiet=quiet) as on_step:

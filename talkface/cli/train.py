@@ -54,7 +54,8 @@ def train(
         typer.Option(
             parser=commas,
             metavar="A,B,...",
-            help="Names or folders of preprocessed data sets, or sample: clips of GRID that come with talkface.",
+            help="Names or folders of preprocessed data sets, of synthetic speech (talkface visemes), or sample: clips "
+            "of GRID that come with talkface.",
         ),
     ],
     preset: Annotated[

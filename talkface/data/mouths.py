@@ -97,6 +97,7 @@ class MouthBatches:
         seed: of all draws.
         workers: threads that measure the darkness.
         augment: mirror, scale, turn, blur and recolour.
+        relit: share of the sequences that are shown in another light besides, as `relit` does it.
         darkness: (frames of all clips,) share of dark pixels between the lips, as `measured_darkness` gave it before;
             None measures it now.
 
@@ -110,9 +111,10 @@ class MouthBatches:
         seed: int = 0,
         workers: int = 2,
         augment: bool = True,
+        relit: float = 0.0,
         darkness: np.ndarray | None = None,
     ) -> None:
-        self.datasets, self.seed, self.augment = datasets, seed, augment
+        self.datasets, self.seed, self.augment, self.relit = datasets, seed, augment, relit
         self.clips = [self._clip(d, i) for d, dataset in enumerate(datasets) for i in range(len(dataset))]
         self.darkness = self._measured(workers) if darkness is None else darkness
         starts = np.cumsum([0, *(len(clip.gap) for clip in self.clips)])
@@ -208,6 +210,7 @@ class MouthBatches:
         pictures, lips, nose = _cropped(faces, lips, nose, random, self.augment)
         if self.augment:
             pictures = recoloured(softened(pictures, random), random)
+            pictures = relit(pictures, random) if random.random() < self.relit else pictures
         planes = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
         return planes[0], planes[1:], lips[0], lips[1:], nose[0], nose[1:]
 
@@ -300,3 +303,14 @@ def recoloured(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
     grey = pictures.mean(-1, keepdims=True)
     coloured = (grey + (pictures - grey) * saturation).clip(1e-3, 1)
     return (coloured**gamma * gain).clip(0, 1).astype(np.float32)
+
+
+def relit(pictures: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Another light: up to 1.6 times as bright, so that bright skin burns out, and warmer or colder.
+
+    Args:
+        pictures: float32 (..., 3) in [0, 1], one sequence.
+        random: of all draws.
+    """
+    gain = np.exp(random.uniform(0, np.log(1.6))) * np.array([1, 1, random.uniform(0.55, 1.15)])
+    return (pictures * gain.astype(np.float32)).clip(0, 1)

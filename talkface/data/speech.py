@@ -7,21 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from talkface.config import ALIGNED_LIPS, FPS, STEPS_PER_SECOND
 from talkface.data.clip import Clip
 from talkface.data.lip_points import mirrored_lips
 from talkface.data.reader import ClipDataset
 from talkface.data.sound_augment import augmented, resampled_lips
+from talkface.data.visemes import closures, utterances
 from talkface.errors import TalkfaceError
+from talkface.media.windows import mfcc_windows
 from talkface.model.hearing import features_at, speech_vectors
+from talkface.model.lips import CLOSED, opening
 from talkface.model.recogniser import SpeechEncoder
 
 BABBLE_CLIPS = 200  # recordings that babble noise is made of
+SYNTHETIC_CLIPS = 600  # utterances of synthetic speech that are learned from
 
 
 class LipBatch(NamedTuple):
@@ -34,7 +40,11 @@ class LipBatch(NamedTuple):
     photo_lips: Tensor
     """(B, 40, 2) px: another moment of the same clip."""
     counts: Tensor
-    """(B, T): 1 for frames that count."""
+    """(B, T): 1 for frames whose lips count."""
+    shut: Tensor
+    """(B, T): 1 where the mouth is shut."""
+    shut_counts: Tensor
+    """(B, T): 1 for frames in which that is known."""
 
 
 @dataclass
@@ -49,6 +59,17 @@ class SpeechClip:
     """float16 (T, F) of each copy."""
     lips: list[np.ndarray]
     """float32 (T, 40, 2) of each copy."""
+
+
+class SyntheticClip(NamedTuple):
+    """An utterance of synthetic speech: no lips, but where they are shut."""
+
+    features: np.ndarray
+    """float16 (T, F)."""
+    shut: np.ndarray
+    """float32 (T,)."""
+    known: np.ndarray
+    """float32 (T,): 1 for frames in which that is known."""
 
 
 def frame_times(clip: Clip, frames: int, speed: float = 1.0) -> np.ndarray:
@@ -130,6 +151,28 @@ def mfcc_clips(datasets: Sequence[ClipDataset]) -> list[SpeechClip]:
     return clips
 
 
+def synthetic_clips(folder: Path, encoder: SpeechEncoder | None) -> list[SyntheticClip]:
+    """Synthetic speech as the stage "lips" takes it.
+
+    Args:
+        folder: of `talkface.data.visemes.find_visemes`.
+        encoder: the frozen recogniser; None gives MFCC windows.
+
+    Raises:
+        TalkfaceError: the data set keeps no sound.
+    """
+    clips = []
+    for spoken in utterances(folder, SYNTHETIC_CLIPS):
+        frames = len(spoken.labels) * FPS // STEPS_PER_SECOND
+        if encoder is None:
+            features = mfcc_windows(spoken.steps, frames)
+        else:
+            features = features_at(speech_vectors(encoder, spoken.waveform), (np.arange(frames) + 0.5) / FPS)
+        shut, known = closures(spoken.labels, frames)
+        clips.append(SyntheticClip(features.astype(np.float16), shut.astype(np.float32), known.astype(np.float32)))
+    return clips
+
+
 def _features(
     encoder: SpeechEncoder, clip: Clip, sound: np.ndarray, speed: float = 1.0, frames: int | None = None
 ) -> np.ndarray:
@@ -146,6 +189,7 @@ class LipBatches:
         distorted: share of the sequences that are taken from distorted copies.
         landmark_noise: px, added to the photo's lip points.
         mirror: half of the sequences are mirrored.
+        synthetic: of `synthetic_clips`; each batch gets as many sequences of them besides.
     """
 
     def __init__(
@@ -155,8 +199,9 @@ class LipBatches:
         distorted: float = 0.7,
         landmark_noise: float = 1.0,
         mirror: bool = True,
+        synthetic: Sequence[SyntheticClip] = (),
     ) -> None:
-        self.clips, self.seed, self.distorted = clips, seed, distorted
+        self.clips, self.seed, self.distorted, self.synthetic = clips, seed, distorted, synthetic
         self.landmark_noise, self.mirror = landmark_noise, mirror
         by_person: dict[str, list[SpeechClip]] = {}
         for clip in clips:
@@ -165,10 +210,13 @@ class LipBatches:
         self.weights = self._weights()
 
     def batch(self, step: int, size: int, length: int) -> LipBatch:
-        """`size` sequences of `length` frames for one training step."""
+        """`size` real sequences of `length` frames for one training step."""
         random = np.random.default_rng((self.seed, 8, step))
         people = random.choice(len(self.people), size, p=self.weights)
         rows = [self._sequence(self.people[person], length, random) for person in people]
+        if self.synthetic:
+            rows += [self._synthetic(length, random) for _ in range(size)]
+            rows = [rows[k] for k in random.permutation(len(rows))]  # several processes share a batch
         return LipBatch(*(torch.from_numpy(np.stack(column)) for column in zip(*rows, strict=True)))
 
     def _weights(self) -> np.ndarray:
@@ -193,4 +241,16 @@ class LipBatches:
         if self.mirror and random.random() < 0.5:
             photo, wanted = mirrored_lips(photo), mirrored_lips(wanted)
         counts = (start + np.arange(length) < len(lips)).astype(np.float32)
-        return features[numbers].astype(np.float32), wanted.astype(np.float32), photo.astype(np.float32), counts
+        wanted = wanted.astype(np.float32)
+        shut = (opening(torch.from_numpy(wanted)) < CLOSED).float().numpy()
+        return features[numbers].astype(np.float32), wanted, photo.astype(np.float32), counts, shut, counts
+
+    def _synthetic(self, length: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
+        clip = self.synthetic[int(random.integers(len(self.synthetic)))]
+        count = len(clip.shut)
+        start = int(random.integers(max(count - length, 0) + 1))
+        numbers = (start + np.arange(length)).clip(max=count - 1)
+        known = clip.known[numbers] * (start + np.arange(length) < count).astype(np.float32)
+        lips = np.broadcast_to(np.array(ALIGNED_LIPS, np.float32), (length, len(ALIGNED_LIPS), 2))
+        features = clip.features[numbers].astype(np.float32)
+        return features, lips, lips[0], np.zeros(length, np.float32), clip.shut[numbers], known

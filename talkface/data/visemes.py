@@ -1,4 +1,4 @@
-"""Synthetic speech: MFCC steps with the viseme class of each, for the first training stage of the audio encoder."""
+"""Synthetic speech with the viseme class of each step of 10 ms: for the stage "visemes", and for closures in "lips"."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from talkface.config import MFCC_STEPS, data_root
+from talkface.config import FPS, MFCC_STEPS, SOUND_RATE, STEPS_PER_SECOND, data_root
 from talkface.errors import TalkfaceError
 from talkface.files import atomic_write, make_folder
 
@@ -32,10 +32,29 @@ VISEMES = (
     ("silence", "_"),
 )
 SILENT = len(VISEMES) - 1
+LABIAL = 0
+VOWELS = (8, 9, 10, 11, 12)
+OPEN_CONSONANTS = (3, 5, 6)
 FILE = "visemes.npz"
 
+# In steps of 10 ms. A phoneme is a movement: between a closure and an open mouth nothing is said about the lips.
+SHUT_BEFORE, SHUT_AT_LEAST, SHUT_AT_MOST = 1, 4, 9  # before the beginning of p, b, m; and from there on
+AROUND = 7  # before and after p, b, m
+INTO_VOWEL, OUT_OF_VOWEL = 4, 3
 
-def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: np.ndarray) -> None:
+
+class Utterance(NamedTuple):
+    """One utterance of synthetic speech."""
+
+    steps: np.ndarray
+    """float32 (S, 13): MFCC every 10 ms."""
+    labels: np.ndarray
+    """int64 (S,): the class of each step, an index into VISEMES."""
+    waveform: np.ndarray
+    """float32 (160 S,) in [-1, 1] at 16 kHz."""
+
+
+def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: np.ndarray, sound: np.ndarray) -> None:
     """Write the data set atomically.
 
     Args:
@@ -43,13 +62,76 @@ def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: n
         steps: (N, 13) MFCC of all utterances, one after the other.
         labels: (N,) the class of each step, an index into VISEMES.
         lengths: (M,) the number of steps of each utterance.
+        sound: (160 N,) waveform of all utterances in [-1, 1] at 16 kHz.
 
     Raises:
         TalkfaceError: the data set cannot be written there, for example because the disk is full.
     """
     make_folder(folder)
+    pcm = np.round(sound.clip(-1, 1) * 32767).astype(np.int16)
     with atomic_write(folder / FILE) as beside:
-        np.savez(beside, steps=steps.astype(np.float16), labels=labels.astype(np.uint8), lengths=lengths)
+        np.savez(beside, steps=steps.astype(np.float16), labels=labels.astype(np.uint8), lengths=lengths, sound=pcm)
+
+
+def find_visemes(name_or_dir: str | Path) -> Path | None:
+    """The folder of synthetic speech of this name in $TALKFACE_DATA, or at this path; None where there is none."""
+    return next((root for root in (data_root() / name_or_dir, Path(name_or_dir)) if (root / FILE).is_file()), None)
+
+
+def utterances(folder: Path, limit: int) -> list[Utterance]:
+    """The first utterances of a data set of synthetic speech, at most `limit`.
+
+    Raises:
+        TalkfaceError: the data set keeps no sound.
+    """
+    with np.load(folder / FILE) as stored:
+        if "sound" not in stored:
+            raise TalkfaceError(
+                f"The synthetic speech in {folder} keeps no sound: an earlier talkface made it.",
+                "Make it again with `talkface visemes`.",
+            )
+        lengths = stored["lengths"][:limit]
+        ends = np.cumsum(lengths)
+        steps, labels, sound = (stored[name] for name in ("steps", "labels", "sound"))
+    samples = SOUND_RATE // STEPS_PER_SECOND
+    return [
+        Utterance(
+            steps[end - count : end].astype(np.float32),
+            labels[end - count : end].astype(np.int64),
+            sound[samples * (end - count) : samples * end].astype(np.float32) / 32767,
+        )
+        for count, end in zip(lengths, ends, strict=True)
+    ]
+
+
+def closures(labels: np.ndarray, frames: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where the mouth is shut, and in which frames that is known.
+
+    Shut is known at p, b and m, open in the middle of vowels and at t, s, k, r and the like, unless a closure is near.
+
+    Args:
+        labels: (S,) class of each step of 10 ms.
+        frames: number of video frames.
+
+    Returns:
+        bool (frames,) each.
+    """
+    shut, known = np.zeros(len(labels), bool), np.zeros(len(labels), bool)
+    starts = np.flatnonzero(np.diff(labels, prepend=-1))
+    runs = list(zip(labels[starts], starts, [*starts[1:], len(labels)], strict=True))
+    for label, start, end in runs:
+        if label in VOWELS:
+            known[start + INTO_VOWEL : max(end - OUT_OF_VOWEL, 0)] = True
+        elif label in OPEN_CONSONANTS:
+            known[start:end] = True
+    labial = [(start, end) for label, start, end in runs if label == LABIAL]
+    for start, end in labial:
+        known[max(start - AROUND, 0) : end + AROUND] = False
+    for start, end in labial:
+        closed = np.s_[max(start - SHUT_BEFORE, 0) : start + min(max(end - start, SHUT_AT_LEAST), SHUT_AT_MOST)]
+        shut[closed] = known[closed] = True
+    middle = ((np.arange(frames) + 0.5) * STEPS_PER_SECOND / FPS).astype(int).clip(max=len(labels) - 1)
+    return shut[middle], known[middle]
 
 
 class VisemeBatch(NamedTuple):
@@ -77,7 +159,7 @@ class VisemeBatches:
         if not (folder / FILE).is_file():
             raise TalkfaceError(
                 f"There is no synthetic speech in {folder}.",
-                "Make it with `talkface visemes`, or train without it: --stages sound,lips,full.",
+                "Make it with `talkface visemes`, or leave the stage visemes out: --stages lips,mouth.",
             )
         with np.load(folder / FILE) as stored:
             self.steps = stored["steps"].astype(np.float32)

@@ -1,4 +1,4 @@
-"""`talkface visemes`: synthetic speech with viseme classes, for the first training stage of the audio encoder.
+"""`talkface visemes`: synthetic speech with viseme classes, for training the audio encoder.
 
 eSpeak NG speaks random text and reports when each phoneme begins. Phonemes that look alike on the lips share a class, a
 viseme. The result is a data set called "visemes", which `talkface train` finds in $TALKFACE_DATA. It needs the library
@@ -16,30 +16,14 @@ import librosa
 import numpy as np
 from scipy.signal import lfilter
 
-from talkface.config import STEPS_PER_SECOND, data_root
+from talkface.config import SOUND_RATE, STEPS_PER_SECOND, data_root
 from talkface.data.visemes import SILENT, VISEMES, save_visemes
 from talkface.media.audio import mfcc_of
 from talkface.media.espeak import Synthesizer
 
 LANGUAGES = ("en-us", "en", "ar", "es", "de", "en-us", "ar")
-VARIANTS = (
-    "m1",
-    "m2",
-    "m3",
-    "m4",
-    "m5",
-    "m6",
-    "m7",
-    "f1",
-    "f2",
-    "f3",
-    "f4",
-    "f5",
-    "klatt",
-    "klatt2",
-    "croak",
-    "whisper",
-)
+# Without m3, m7, f2 and f4: the figures of EXPERIMENTS.md are measured with voices that no network has learned.
+VARIANTS = ("m1", "m2", "m4", "m5", "m6", "f1", "f3", "f5", "klatt", "klatt2", "croak", "whisper")
 GRID = (  # the words of the sentences of the GRID corpus, by position
     ("bin", "lay", "place", "set"),
     ("blue", "green", "red", "white"),
@@ -48,9 +32,9 @@ GRID = (  # the words of the sentences of the GRID corpus, by position
     ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
     ("again", "now", "please", "soon"),
 )
-CONSONANTS = (*"pbmfv", "th", *"tdsznl", "sh", "ch", *"jkghrwy", "st", "pr", "bl", "mp")
+CONSONANTS = (*(4 * "pbm"), *"fv", "th", *"tdsznl", "sh", "ch", *"jkghrwy", "st", "pr", "bl", "mp")
 VOWELS = (*"aeiou", "oo", "ee", "ou", "ai", "ar", "er")
-ARABIC = tuple("ابتثجحخدرزسشصطعغفقكلمنهوي")
+ARABIC = tuple(4 * "بم" + "ابتثجحخدرزسشصطعغفقكلمنهوي")
 ARABIC_VOWELS = ("\u064e", "\u064f", "\u0650", "ا", "و", "ي")
 
 RATE = 20_000  # Hz of the synthetic sound
@@ -99,16 +83,18 @@ def make_visemes(config: VisemeConfig, on_step: Callable[[int, int], None] | Non
     steps: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     lengths: list[int] = []
+    sounds: list[np.ndarray] = []
     for first in range(0, config.utterances, BATCH):
         spoken = [_utterance(synthesizer, random) for _ in range(min(BATCH, config.utterances - first))]
         waveform = np.concatenate([sound for sound, _ in spoken])
         steps.append(mfcc_of(waveform, RATE)[: len(waveform) // STEP])
+        sounds.extend(librosa.resample(sound, orig_sr=RATE, target_sr=SOUND_RATE) for sound, _ in spoken)
         labels.extend(of_steps for _, of_steps in spoken)
         lengths.extend(len(of_steps) for _, of_steps in spoken)
         if on_step:
             on_step(len(lengths), config.utterances)
     out = config.out or data_root() / "visemes"
-    save_visemes(out, np.concatenate(steps), np.concatenate(labels), np.array(lengths))
+    save_visemes(out, np.concatenate(steps), np.concatenate(labels), np.array(lengths), np.concatenate(sounds))
     return out
 
 
@@ -136,6 +122,8 @@ def _text(language: str, random: np.random.Generator) -> str:
     for _ in range(random.integers(4, 10)):
         syllables = random.integers(1, 4)
         words.append("".join(str(random.choice(letters)) + str(random.choice(vowels)) for _ in range(syllables)))
+    if random.random() < 0.5:
+        return ", ".join(words)  # p, b and m after a pause
     return ", ".join(" ".join(part) for part in np.array_split(words, 2))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,14 +15,14 @@ from talkface.data.moments import MomentBatches
 from talkface.data.mouths import MouthBatches
 from talkface.data.reader import ClipDataset
 from talkface.data.sequences import SequenceBatches
-from talkface.data.speech import LipBatches, SpeechClip, mfcc_clips, speech_clips
+from talkface.data.speech import LipBatches, SpeechClip, mfcc_clips, speech_clips, synthetic_clips
 from talkface.data.visemes import VisemeBatches
 from talkface.errors import TalkfaceError
 from talkface.model.amie import StatisticsNetwork
 from talkface.model.blocks import conv_weights_channels_last
 from talkface.model.generator import Generator
 from talkface.model.paper import PaperConfig, PaperGenerator
-from talkface.model.recogniser import load_speech_encoder
+from talkface.model.recogniser import SpeechEncoder, load_speech_encoder
 from talkface.train.estimator_stage import EstimatorStage
 from talkface.train.estimator_validation import EstimatorValidation
 from talkface.train.full_stage import FullStage
@@ -99,6 +100,7 @@ class Curriculum:
         networks: what is trained.
         datasets: the training clips.
         validation: clips of unseen people; may be empty.
+        synthetic: folder of synthetic speech, of which the stages "visemes" and "lips" learn; None where there is none.
         workers: threads that measure the training pictures once.
         device: where the networks are.
         synchronise: averages gradients over the processes that train together.
@@ -110,11 +112,13 @@ class Curriculum:
         networks: Networks,
         datasets: Sequence[ClipDataset],
         validation: Sequence[ClipDataset],
+        synthetic: Path | None,
         workers: int,
         device: torch.device,
         synchronise: Synchronise | None,
     ) -> None:
         self.config, self.networks, self.datasets, self.validation = config, networks, datasets, validation
+        self.synthetic = synthetic
         self.workers, self.device, self.synchronise = max(workers, 1), device, synchronise
 
     def build(self, stage: Stage, fresh: bool) -> RunningStage:
@@ -133,7 +137,7 @@ class Curriculum:
                 "Stage visemes trains an encoder of MFCC windows; this generator takes a recogniser's features.",
                 "Leave the stage out, or use --set generator.hearing=mfcc.",
             )
-        speech = VisemeBatches(None, self.config.seed)
+        speech = VisemeBatches(self.synthetic, self.config.seed)
         trainer = VisemesStage(encoder.windows, self.config.lips, self.device, self.config.augment, self.synchronise)
         return RunningStage(trainer, encoder.windows, lambda step: speech.batch(step, stage.batch))
 
@@ -143,7 +147,8 @@ class Curriculum:
         trainer = LipsStage(encoder, config, clips, fresh, self.config.augment, self.synchronise)
         augment = self.config.augment
         noise = config.landmark_noise if augment else 0.0
-        batches = LipBatches(clips, self.config.seed, landmark_noise=noise, mirror=augment)
+        synthetic = synthetic_clips(self.synthetic, self._speech_encoder()) if self.synthetic else []
+        batches = LipBatches(clips, self.config.seed, landmark_noise=noise, mirror=augment, synthetic=synthetic)
         unseen = self._speech(self.validation, 0) if self._validation_has_sound() else []
 
         def validate(network: nn.Module) -> dict[str, float]:
@@ -159,7 +164,8 @@ class Curriculum:
 
     def _mouth(self, stage: Stage, fresh: bool) -> RunningStage:
         generator = self._generator()
-        batches = MouthBatches(self.datasets, self.config.seed, self.workers, self.config.augment)
+        relit = self.config.mouth.relit_share
+        batches = MouthBatches(self.datasets, self.config.seed, self.workers, self.config.augment, relit)
         trainer = MouthStage(generator, self.config.mouth, self.device, self.synchronise)
         judge = MouthValidation(self.validation, device=self.device) if self.validation else None
 
@@ -218,9 +224,13 @@ class Curriculum:
         return SequenceBatches(self.datasets, self.config.seed, self.config.augment, whole)
 
     def _speech(self, datasets: Sequence[ClipDataset], copies: int) -> list[SpeechClip]:
-        if self._generator().audio_encoder.windows is not None:
-            return mfcc_clips(datasets)
-        return speech_clips(datasets, load_speech_encoder(device=self.device), copies, self.config.seed)
+        encoder = self._speech_encoder()
+        return speech_clips(datasets, encoder, copies, self.config.seed) if encoder else mfcc_clips(datasets)
+
+    def _speech_encoder(self) -> SpeechEncoder | None:
+        """The recogniser whose features the generator takes; None for MFCC windows."""
+        windows = self._generator().audio_encoder.windows is not None
+        return None if windows else load_speech_encoder(device=self.device)
 
     def _validation_has_sound(self) -> bool:
         return any(np.any(dataset.has_sound) for dataset in self.validation)

@@ -17,7 +17,7 @@ from talkface.data.speech import LipBatch, SpeechClip
 from talkface.face.landmarks import mouth_opening
 from talkface.metrics.correlation import correlation, correlation_sums, opening_std_ratio
 from talkface.model.audio import LIFE, AudioEncoder, Expression, expressive_lips
-from talkface.model.lips import CLOSED, opening, opening_direction
+from talkface.model.lips import CLOSED, opening_direction
 from talkface.train.optimizing import EMA, Synchronise, optimizer_step
 from talkface.train.presets import LipsConfig
 
@@ -77,11 +77,12 @@ class LipsStage:
         self.encoder.train()
         features = distort_sound(batch.features) if self.distorts else batch.features
         audio = self.encoder(features, batch.photo_lips)
-        total = batch.counts.sum()
+        total = batch.counts.sum().clamp(min=1)
         shape = (lip_shape_loss(audio.lips, batch.lips) * batch.counts).sum() / total
         movement = (movement_loss(audio.lips, batch.lips) * batch.counts).sum() / total
-        shut = (opening(batch.lips) < CLOSED).float()
-        closure = F.binary_cross_entropy_with_logits(audio.closed_logit, shut, batch.counts, reduction="sum") / total
+        closure = F.binary_cross_entropy_with_logits(
+            audio.closed_logit, batch.shut, batch.shut_counts, reduction="sum"
+        ) / batch.shut_counts.sum().clamp(min=1)
         terms = {
             "lip_shape": self.config.shape_weight * shape,
             "lip_movement": self.config.movement_weight * movement,

@@ -100,6 +100,8 @@ class MouthConfig:
     """Largest norm of the generator's gradient."""
     discriminator_clip_norm: float = 5.0
     """Largest norm of the discriminator's gradient."""
+    relit_share: float = 0.0
+    """Share of the sequences that are shown in a brighter, warmer or colder light."""
     low_attention_share: float = 0.15
     """Share of the sequences whose photo shows its lip area at an attention rate below 0.3."""
     ema: float = 0.998

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from talkface.config import SPLITS
 from talkface.data.reader import ClipDataset, open_dataset
+from talkface.data.visemes import find_visemes
 from talkface.device import cores
 from talkface.errors import TalkfaceError
 from talkface.model.checkpoint import load_estimator, load_generator, save_network
@@ -67,11 +68,19 @@ class Run:
         self.stage_state: dict[str, Any] | None = None
         self.saved_step: int | None = None
         self.best: tuple[float, dict[str, Tensor]] | None = None
-        datasets = [open_dataset(name, options.split) for name in options.data]
+        synthetic = {name: find_visemes(name) for name in options.data}
+        datasets = [open_dataset(name, options.split) for name, folder in synthetic.items() if folder is None]
         self.networks = Networks.build(config, self.device)
         validation = _validation_sets(options)
         self.curriculum = Curriculum(
-            config, self.networks, datasets, validation, options.workers, self.device, self.processes.synchronise
+            config,
+            self.networks,
+            datasets,
+            validation,
+            next((folder for folder in synthetic.values() if folder), None),
+            options.workers,
+            self.device,
+            self.processes.synchronise,
         )
         self.weights = options.out / "generator.safetensors"
         self._resume()
