@@ -326,6 +326,15 @@ def test_missing_data_is_told(tmp_path, monkeypatch, mini_train_config):
         train(TrainOptions(("lrw",), tmp_path / "run"), mini_train_config)
 
 
+def test_missing_synthetic_speech_is_told_with_the_command_that_makes_it(
+    tmp_path, monkeypatch, data, mini_train_config
+):
+    monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
+    with pytest.raises(TalkfaceError, match="no synthetic speech") as told:
+        train(TrainOptions((str(data), "visemes"), tmp_path / "run"), mini_train_config)
+    assert "talkface visemes" in told.value.fix
+
+
 def test_the_stage_visemes_learns_from_synthetic_speech(data, tmp_path, monkeypatch, mini_train_config, train_options):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
     config = replace(mini_train_config, stages=(Stage("visemes", 2, 8), *mini_train_config.stages))

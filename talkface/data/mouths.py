@@ -98,7 +98,7 @@ class MouthBatches:
         workers: threads that measure the darkness.
         augment: mirror, scale, turn, blur and recolour.
         relit: share of the sequences that are shown in another light besides, as `relit` does it.
-        darkness: (frames of all clips,) share of dark pixels between the lips, as `measured_darkness` gave it before;
+        darkness: (frames of all clips,) share of dark pixels between the lips, as another one's `darkness` has it;
             None measures it now.
 
     Raises:

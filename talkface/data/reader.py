@@ -146,6 +146,8 @@ def _find(name_or_dir: str | Path) -> Path:
     name = str(name_or_dir)
     if name == SAMPLE and not any(shard_indexes(root) for root in candidates):
         return sample_root()
+    if name == "visemes":
+        raise TalkfaceError(f"There is no synthetic speech in {candidates[0]}.", "Make it with `talkface visemes`.")
     known = name in WHERE_TO_GET
     command = f"talkface preprocess --data {name if known else 'folder'} --source DIR"
     command += "" if known else f" --out {candidates[0]}"

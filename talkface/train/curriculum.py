@@ -143,13 +143,14 @@ class Curriculum:
 
     def _lips(self, stage: Stage, fresh: bool) -> RunningStage:
         encoder, config = self._generator().audio_encoder, self.config.lips
-        clips = self._speech(self.datasets, config.copies if self.config.augment else 0)
+        recogniser = None if encoder.windows is not None else load_speech_encoder(device=self.device)
+        clips = self._speech(self.datasets, recogniser, config.copies if self.config.augment else 0)
         trainer = LipsStage(encoder, config, clips, fresh, self.config.augment, self.synchronise)
         augment = self.config.augment
         noise = config.landmark_noise if augment else 0.0
-        synthetic = synthetic_clips(self.synthetic, self._speech_encoder()) if self.synthetic else []
+        synthetic = synthetic_clips(self.synthetic, recogniser) if self.synthetic else []
         batches = LipBatches(clips, self.config.seed, landmark_noise=noise, mirror=augment, synthetic=synthetic)
-        unseen = self._speech(self.validation, 0) if self._validation_has_sound() else []
+        unseen = self._speech(self.validation, recogniser, 0) if self._validation_has_sound() else []
 
         def validate(network: nn.Module) -> dict[str, float]:
             return lip_figures(network, unseen, encoder.expression)  # type: ignore[arg-type]
@@ -223,14 +224,11 @@ class Curriculum:
         whole = isinstance(self.networks.generator, PaperGenerator)
         return SequenceBatches(self.datasets, self.config.seed, self.config.augment, whole)
 
-    def _speech(self, datasets: Sequence[ClipDataset], copies: int) -> list[SpeechClip]:
-        encoder = self._speech_encoder()
-        return speech_clips(datasets, encoder, copies, self.config.seed) if encoder else mfcc_clips(datasets)
-
-    def _speech_encoder(self) -> SpeechEncoder | None:
-        """The recogniser whose features the generator takes; None for MFCC windows."""
-        windows = self._generator().audio_encoder.windows is not None
-        return None if windows else load_speech_encoder(device=self.device)
+    def _speech(
+        self, datasets: Sequence[ClipDataset], recogniser: SpeechEncoder | None, copies: int
+    ) -> list[SpeechClip]:
+        """The clips with a recogniser's features, or with MFCC windows without one."""
+        return speech_clips(datasets, recogniser, copies, self.config.seed) if recogniser else mfcc_clips(datasets)
 
     def _validation_has_sound(self) -> bool:
         return any(np.any(dataset.has_sound) for dataset in self.validation)
