@@ -18,9 +18,10 @@ import cv2
 import numpy as np
 
 from talkface.face import align
-from talkface.face.teeth import TeethLayer, lay_teeth, lip_depth
+from talkface.face.teeth import TeethLayer, fineness, lay_teeth, lip_depth
 
 SMALLEST_SHARE = 0.02  # of a copy in the colour, below which it is left out
+BARE_LIP = 0.7  # of the mask, up to which a photo that is finer than the aligned face keeps its lips unpainted
 
 
 class PastedFrame(Protocol):
@@ -87,6 +88,7 @@ class Paster:
         self._photo_rgba = cv2.cvtColor(self.photo, cv2.COLOR_RGB2RGBA)
         self.M = np.asarray(M, np.float64)
         self.teeth = teeth
+        self._bare = BARE_LIP * fineness(self.M)
         self._regions: dict[tuple[int, int, int, int], Region] = {}
 
     def paste_frame(self, frame: PastedFrame) -> np.ndarray:
@@ -127,9 +129,11 @@ class Paster:
 
     def _paint(self, target: np.ndarray, crop: Region, frame: PastedFrame) -> None:
         """Replace the painted area of the carried photo, in place."""
-        shares = frame.mask * frame.weights
-        resample([*(frame.paint * (np.float32(255) * shares[0])), np.zeros_like(frame.mask)], crop, crop.colour)
-        resample([1 - frame.mask] * 4, crop, crop.keep, outside=1.0)
+        # The network's soft edge would lie on the lips as a blur where the photo is sharper than the paint.
+        mask = np.clip((frame.mask - self._bare) / (1 - self._bare), 0, 1).astype(np.float32)
+        shares = mask * frame.weights
+        resample([*(frame.paint * (np.float32(255) * shares[0])), np.zeros_like(mask)], crop, crop.colour)
+        resample([1 - mask] * 4, crop, crop.keep, outside=1.0)
         total = crop.colour
         for share, flow in zip(shares[1:], np.split(frame.copy_flow, 2), strict=True):
             if share.max() < SMALLEST_SHARE:
@@ -140,7 +144,7 @@ class Paster:
             resample([share] * 4, crop, crop.face)
             total = cv2.add(total, cv2.multiply(copied, crop.face, dtype=cv2.CV_32F))
         if self.teeth is not None:
-            total = self._with_teeth(self.teeth, total, crop, frame.mask)
+            total = self._with_teeth(self.teeth, total, crop, mask)
         kept = cv2.multiply(cv2.cvtColor(target, cv2.COLOR_RGB2RGBA), crop.keep, dtype=cv2.CV_32F)
         target[:] = cv2.convertScaleAbs(cv2.add(kept, total))[:, :, :3]
 

@@ -30,7 +30,7 @@ from talkface.face.mouth_colours import (
     tooth_mask,
 )
 
-FINE_SCALE, COARSE_SCALE = 0.7, 0.85  # aligned px per photo px: the layer is whole, or left out
+FINE_SCALE, COARSE_SCALE = 0.7, 0.85  # aligned px per photo px: the photo is finer than the aligned face, or is not
 MAX_DENSITY = 4
 OPEN_PHOTO = 0.03  # opening of the photo's mouth, and
 SHOWN_TEETH = 40  # px of teeth in the aligned face from which the photo's own are taken
@@ -60,6 +60,15 @@ class TeethLayer(NamedTuple):
     shade: float
 
 
+def fineness(M: np.ndarray) -> float:
+    """How much detail the photo has beyond that of the aligned face: 0 for none, 1 for plenty.
+
+    Args:
+        M: float64 (2, 3), pixels of the photo to pixels of the aligned face.
+    """
+    return float(np.clip((COARSE_SCALE - align.scale(M)) / (COARSE_SCALE - FINE_SCALE), 0, 1))
+
+
 def teeth_layer(
     photo: np.ndarray, M: np.ndarray, lips: np.ndarray, corner: tuple[int, int], size: tuple[int, int]
 ) -> TeethLayer | None:
@@ -72,7 +81,7 @@ def teeth_layer(
         corner: x, y of the generator's crop in the aligned face.
         size: width, height of that crop, px.
     """
-    strength = float(np.clip((COARSE_SCALE - align.scale(M)) / (COARSE_SCALE - FINE_SCALE), 0, 1))
+    strength = fineness(M)
     if strength == 0:
         return None
     density = min(MAX_DENSITY, int(np.ceil(1 / align.scale(M))))
