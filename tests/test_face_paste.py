@@ -86,19 +86,6 @@ def test_a_mask_of_one_half_gives_the_mean_of_paint_and_photo(photo):
     assert np.abs(result[:SIZE, :SIZE] - expected).max() <= 0.5
 
 
-def test_on_a_fine_photo_the_soft_edge_leaves_the_lips_bare(photo):
-    # A staircase of the mask: 1, 2/3, 1/3, 0.
-    steps = np.tile(np.linspace(1, 0, 4).repeat(SIZE // 4)[:, None], (1, SIZE)).astype(np.float32)
-    frame = generated((1, 1, 1))._replace(mask=steps)
-    levels = {}
-    for scale in (1.0, 0.5):
-        face = Paster(np.zeros((512, 512, 3), np.uint8), similarity(scale, 0, (0, 0))).paste_frame(frame)
-        rows = [round((k + 0.5) * SIZE / 4 / scale) for k in range(4)]
-        levels[scale] = face[rows, 20, 0].tolist()
-    assert levels[1.0] == [255, 170, 85, 0]
-    assert levels[0.5] == [255, 0, 0, 0]
-
-
 def test_the_flow_is_backward_and_in_pixels_of_the_aligned_face(photo):
     # Two photo pixels to an aligned one, turned by 90 degrees: 3 aligned px to the right are 6 photo px upwards.
     M = similarity(0.5, 90, (256, 0))

@@ -106,6 +106,18 @@ def test_a_closed_mouth_gets_the_row_just_below_its_lip(synthetic_clips):
     assert middle == pytest.approx(lips[:, 0].mean(), abs=1.5)
 
 
+def test_paint_keeps_off_closed_lips_and_covers_the_edge_of_open_ones(synthetic_clips):
+    closed, open_ = synthetic_clips.lip_points(0.2), synthetic_clips.lip_points(8.0)
+    white = frame(closed, (1, 1, 1))
+    faint = white._replace(mask=np.full_like(white.mask, 0.6))
+    for lips, height, painted in ((closed, 0, False), (open_, 6, True)):
+        photo = face(lips, height)
+        result = Paster(photo, transform(), layer_of(photo, lips)).paste_frame(faint)
+        assert (result != photo).any() == painted
+    coarse = cv2.resize(face(closed), (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    assert (Paster(coarse, transform(1.0), layer_of(coarse, closed, 1.0)).paste_frame(faint) != coarse).any()
+
+
 def test_the_row_turns_with_the_lips_and_is_narrower_on_the_far_side(synthetic_clips):
     lips = synthetic_clips.lip_points(0.2)
     centre, (c, s) = lips.mean(0), (np.cos(0.3), np.sin(0.3))
@@ -126,7 +138,7 @@ def laid(paint, depth=0.5, layer=(0, 0, 0, 0), shade=0.0, size=(40, 60)):
     """The colour at the middle of a mouth of one paint, at one depth, under a layer of one colour and opacity."""
     whole = np.ones((*size, 4), np.float32)
     colour, over = (whole * np.float32(values) for values in ((*paint, 0), layer))
-    teeth = TeethLayer(over, 1, COLOURS, shade)
+    teeth = TeethLayer(over, 1, COLOURS, shade, bare=0.0)
     return lay_teeth(colour, whole, over, depth * whole, teeth)[size[0] // 2, size[1] // 2, :3]
 
 

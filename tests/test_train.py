@@ -335,6 +335,14 @@ def test_missing_synthetic_speech_is_told_with_the_command_that_makes_it(
     assert "talkface visemes" in told.value.fix
 
 
+def test_two_sets_of_synthetic_speech_are_refused_by_name(data, tmp_path, mini_train_config):
+    folders = [tmp_path / name for name in ("first", "second")]
+    for folder in folders:
+        save_visemes(folder, np.zeros((9, 13)), np.zeros(9, int), np.array([9]), np.zeros(9 * 160))
+    with pytest.raises(TalkfaceError, match=r"more than one set of synthetic speech: .*first, .*second"):
+        train(TrainOptions((str(data), *map(str, folders)), tmp_path / "run"), mini_train_config)
+
+
 def test_the_stage_visemes_learns_from_synthetic_speech(data, tmp_path, monkeypatch, mini_train_config, train_options):
     monkeypatch.setenv("TALKFACE_DATA", str(tmp_path))
     config = replace(mini_train_config, stages=(Stage("visemes", 2, 8), *mini_train_config.stages))

@@ -18,10 +18,9 @@ import cv2
 import numpy as np
 
 from talkface.face import align
-from talkface.face.teeth import TeethLayer, fineness, lay_teeth, lip_depth
+from talkface.face.teeth import TeethLayer, lay_teeth, lip_depth
 
 SMALLEST_SHARE = 0.02  # of a copy in the colour, below which it is left out
-BARE_LIP = 0.7  # of the mask, up to which a photo that is finer than the aligned face keeps its lips unpainted
 
 
 class PastedFrame(Protocol):
@@ -88,7 +87,7 @@ class Paster:
         self._photo_rgba = cv2.cvtColor(self.photo, cv2.COLOR_RGB2RGBA)
         self.M = np.asarray(M, np.float64)
         self.teeth = teeth
-        self._bare = BARE_LIP * fineness(self.M)
+        self._bare = teeth.bare if teeth else 0.0
         self._regions: dict[tuple[int, int, int, int], Region] = {}
 
     def paste_frame(self, frame: PastedFrame) -> np.ndarray:
@@ -129,7 +128,6 @@ class Paster:
 
     def _paint(self, target: np.ndarray, crop: Region, frame: PastedFrame) -> None:
         """Replace the painted area of the carried photo, in place."""
-        # The network's soft edge would lie on the lips as a blur where the photo is sharper than the paint.
         mask = np.clip((frame.mask - self._bare) / (1 - self._bare), 0, 1).astype(np.float32)
         shares = mask * frame.weights
         resample([*(frame.paint * (np.float32(255) * shares[0])), np.zeros_like(mask)], crop, crop.colour)

@@ -30,7 +30,7 @@ from talkface.face.mouth_colours import (
     tooth_mask,
 )
 
-FINE_SCALE, COARSE_SCALE = 0.7, 0.85  # aligned px per photo px: the photo is finer than the aligned face, or is not
+FINE_SCALE, COARSE_SCALE = 0.7, 0.85  # aligned px per photo px: the layer is whole, or left out
 MAX_DENSITY = 4
 OPEN_PHOTO = 0.03  # opening of the photo's mouth, and
 SHOWN_TEETH = 40  # px of teeth in the aligned face from which the photo's own are taken
@@ -41,6 +41,7 @@ ROW_FILE = "upper_teeth.png"
 ROW_WIDTH = 0.8  # of the mouth's width
 EDGE_BELOW = 2.6  # px by which the upper teeth are longer than the closed lip
 OWN_SHADE, ROW_SHADE = 0.12, 0.35  # light that the lips take from the teeth beside them
+BARE_LIPS = 0.7  # of the mask, up to which lips that are closed in the photo are not painted
 SHADE_REACH = 2.2  # px, standard deviation
 GHOST_LUMA = 0.3  # of the skin's luma, from which paint counts as teeth; twice as bright, it does so wholly
 DARK = np.array([0.2, 0.1, 0.1], np.float32)  # of the skin's luma: the colour that takes the place of such paint
@@ -58,15 +59,10 @@ class TeethLayer(NamedTuple):
     density: int
     colours: Reference
     shade: float
-
-
-def fineness(M: np.ndarray) -> float:
-    """How much detail the photo has beyond that of the aligned face: 0 for none, 1 for plenty.
-
-    Args:
-        M: float64 (2, 3), pixels of the photo to pixels of the aligned face.
-    """
-    return float(np.clip((COARSE_SCALE - align.scale(M)) / (COARSE_SCALE - FINE_SCALE), 0, 1))
+    """In [0, 1]: light that the lips take from the teeth beside them."""
+    bare: float
+    """In [0, 1): of the painted area's mask, up to which the lips keep their own pixels, sharper than the paint. Lips
+    that are open in the photo need the soft edge, which hides what is cut there with them."""
 
 
 def teeth_layer(
@@ -81,7 +77,7 @@ def teeth_layer(
         corner: x, y of the generator's crop in the aligned face.
         size: width, height of that crop, px.
     """
-    strength = fineness(M)
+    strength = float(np.clip((COARSE_SCALE - align.scale(M)) / (COARSE_SCALE - FINE_SCALE), 0, 1))
     if strength == 0:
         return None
     density = min(MAX_DENSITY, int(np.ceil(1 / align.scale(M))))
@@ -90,16 +86,15 @@ def teeth_layer(
     inside = inner_mask(lips, aligned.shape)
     teeth = tooth_mask(*luma_and_redness(aligned), inside, colours)
     if teeth.sum() >= SHOWN_TEETH and mouth_opening(lips, EYE_DISTANCE) >= OPEN_PHOTO:
-        layer, shade = (
-            own_row(align.warp(photo, M, SIZE * density), upper_part(teeth, inside, lips), density),
-            OWN_SHADE,
-        )
+        layer = own_row(align.warp(photo, M, SIZE * density), upper_part(teeth, inside, lips), density)
+        shade, bare = OWN_SHADE, 0.0
     else:
-        layer, shade = placed_row(lips, colours, aligned, density), ROW_SHADE
+        layer = placed_row(lips, colours, aligned, density)
+        shade, bare = ROW_SHADE, BARE_LIPS * strength
     (x, y), (width, height) = corner, size
     part = layer[y * density : (y + height) * density, x * density : (x + width) * density].astype(np.float32)
     part[..., 3] *= strength
-    return TeethLayer(part, density, colours, shade)
+    return TeethLayer(part, density, colours, shade, bare)
 
 
 def own_row(face: np.ndarray, shown: np.ndarray, density: int) -> np.ndarray:

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -68,8 +69,7 @@ class Run:
         self.stage_state: dict[str, Any] | None = None
         self.saved_step: int | None = None
         self.best: tuple[float, dict[str, Tensor]] | None = None
-        synthetic = {name: find_visemes(name) for name in options.data}
-        datasets = [open_dataset(name, options.split) for name, folder in synthetic.items() if folder is None]
+        datasets, synthetic = _training_sets(options)
         self.networks = Networks.build(config, self.device)
         validation = _validation_sets(options)
         self.curriculum = Curriculum(
@@ -77,7 +77,7 @@ class Run:
             self.networks,
             datasets,
             validation,
-            next((folder for folder in synthetic.values() if folder), None),
+            synthetic,
             options.workers,
             self.device,
             self.processes.synchronise,
@@ -360,6 +360,18 @@ def start_from(network: torch.nn.Module, given: torch.nn.Module, name: str) -> N
         raise TalkfaceError(
             f"{name} is a network of another shape than the preset's.", "Use the preset that it was trained with."
         ) from error
+
+
+def _training_sets(options: TrainOptions) -> tuple[list[ClipDataset], Path | None]:
+    """The clips to train on, and the folder of synthetic speech if there is one."""
+    found = {name: find_visemes(name) for name in options.data}
+    folders = [folder for folder in found.values() if folder]
+    if len(folders) > 1:
+        raise TalkfaceError(
+            f"--data names more than one set of synthetic speech: {', '.join(map(str, folders))}.", "Name one of them."
+        )
+    datasets = [open_dataset(name, options.split) for name, folder in found.items() if folder is None]
+    return datasets, next(iter(folders), None)
 
 
 def _validation_sets(options: TrainOptions) -> list[ClipDataset]:
