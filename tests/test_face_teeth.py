@@ -106,7 +106,7 @@ def test_a_closed_mouth_gets_the_row_just_below_its_lip(synthetic_clips):
     assert middle == pytest.approx(lips[:, 0].mean(), abs=1.5)
 
 
-def test_paint_keeps_off_closed_lips_and_covers_the_edge_of_open_ones(synthetic_clips):
+def test_paint_keeps_off_the_lips_unless_the_photo_shows_teeth(synthetic_clips):
     closed, open_ = synthetic_clips.lip_points(0.2), synthetic_clips.lip_points(8.0)
     white = frame(closed, (1, 1, 1))
     faint = white._replace(mask=np.full_like(white.mask, 0.6))

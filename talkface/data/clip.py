@@ -127,6 +127,16 @@ def decode_frame(data: bytes) -> np.ndarray:
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
+def to_pcm(waveform: np.ndarray) -> np.ndarray:
+    """float (samples,) in [-1, 1] as little-endian int16 (samples,); values out of range are clipped."""
+    return np.round(waveform.clip(-1, 1) * 32767).astype("<i2")
+
+
+def from_pcm(samples: np.ndarray) -> np.ndarray:
+    """The samples that `to_pcm` rounded, float32 (samples,) in [-1, 1]."""
+    return samples.astype(np.float32) / 32767
+
+
 def encode_sound(waveform: np.ndarray) -> bytes:
     """float32 (samples,) in [-1, 1] at 16 kHz as a WAV file of 16-bit samples; samples out of range are clipped."""
     file = io.BytesIO()
@@ -134,14 +144,14 @@ def encode_sound(waveform: np.ndarray) -> bytes:
         writer.setnchannels(1)
         writer.setsampwidth(2)
         writer.setframerate(SOUND_RATE)
-        writer.writeframes(np.round(waveform.clip(-1, 1) * 32767).astype("<i2").tobytes())
+        writer.writeframes(to_pcm(waveform).tobytes())
     return file.getvalue()
 
 
 def decode_sound(data: bytes) -> np.ndarray:
     """The samples that `encode_sound` stored, float32 (samples,) in [-1, 1]."""
     with wave.open(io.BytesIO(data)) as reader:
-        return np.frombuffer(reader.readframes(reader.getnframes()), "<i2").astype(np.float32) / 32767
+        return from_pcm(np.frombuffer(reader.readframes(reader.getnframes()), "<i2"))
 
 
 def pack(clip: Clip) -> list[tuple[str, bytes]]:

@@ -180,6 +180,13 @@ def _features(
     return features_at(speech_vectors(encoder, sound), times).astype(np.float16)
 
 
+def _piece(count: int, length: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """A random piece of `length` frames of `count`: their numbers, of which the last is repeated if there are too few,
+    and float32 (length,), 1 for those that are no repetition."""
+    wanted = random.integers(max(count - length, 0) + 1) + np.arange(length)
+    return wanted.clip(max=count - 1), (wanted < count).astype(np.float32)
+
+
 class LipBatches:
     """Draws sequences of speech: a data set, and a person in it, each in proportion to the root of their frames.
 
@@ -233,24 +240,19 @@ class LipBatches:
         copies = len(clip.lips) - 1
         copy = int(random.integers(1, copies + 1)) if copies and random.random() < self.distorted else 0
         features, lips = clip.features[copy], clip.lips[copy]
-        start = int(random.integers(max(len(lips) - length, 0) + 1))
-        numbers = (start + np.arange(length)).clip(max=len(lips) - 1)
+        numbers, counts = _piece(len(lips), length, random)
         photo = clip.lips[0][random.integers(len(clip.lips[0]))]
         photo = photo + self.landmark_noise * random.standard_normal(photo.shape)
         wanted = lips[numbers]
         if self.mirror and random.random() < 0.5:
             photo, wanted = mirrored_lips(photo), mirrored_lips(wanted)
-        counts = (start + np.arange(length) < len(lips)).astype(np.float32)
         wanted = wanted.astype(np.float32)
         shut = (opening(torch.from_numpy(wanted)) < CLOSED).float().numpy()
         return features[numbers].astype(np.float32), wanted, photo.astype(np.float32), counts, shut, counts
 
     def _synthetic(self, length: int, random: np.random.Generator) -> tuple[np.ndarray, ...]:
         clip = self.synthetic[int(random.integers(len(self.synthetic)))]
-        count = len(clip.shut)
-        start = int(random.integers(max(count - length, 0) + 1))
-        numbers = (start + np.arange(length)).clip(max=count - 1)
-        known = clip.known[numbers] * (start + np.arange(length) < count).astype(np.float32)
+        numbers, counts = _piece(len(clip.shut), length, random)
         lips = np.broadcast_to(np.array(ALIGNED_LIPS, np.float32), (length, len(ALIGNED_LIPS), 2))
         features = clip.features[numbers].astype(np.float32)
-        return features, lips, lips[0], np.zeros(length, np.float32), clip.shut[numbers], known
+        return features, lips, lips[0], np.zeros_like(counts), clip.shut[numbers], clip.known[numbers] * counts

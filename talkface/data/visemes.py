@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from talkface.config import FPS, MFCC_STEPS, SOUND_RATE, STEPS_PER_SECOND, data_root
+from talkface.data.clip import from_pcm, to_pcm
 from talkface.errors import TalkfaceError
 from talkface.files import atomic_write, make_folder
 
@@ -68,7 +69,7 @@ def save_visemes(folder: Path, steps: np.ndarray, labels: np.ndarray, lengths: n
         TalkfaceError: the data set cannot be written there, for example because the disk is full.
     """
     make_folder(folder)
-    pcm = np.round(sound.clip(-1, 1) * 32767).astype(np.int16)
+    pcm = to_pcm(sound)
     with atomic_write(folder / FILE) as beside:
         np.savez(beside, steps=steps.astype(np.float16), labels=labels.astype(np.uint8), lengths=lengths, sound=pcm)
 
@@ -98,7 +99,7 @@ def utterances(folder: Path, limit: int) -> list[Utterance]:
         Utterance(
             steps[end - count : end].astype(np.float32),
             labels[end - count : end].astype(np.int64),
-            sound[samples * (end - count) : samples * end].astype(np.float32) / 32767,
+            from_pcm(sound[samples * (end - count) : samples * end]),
         )
         for count, end in zip(lengths, ends, strict=True)
     ]

@@ -128,7 +128,7 @@ class Paster:
 
     def _paint(self, target: np.ndarray, crop: Region, frame: PastedFrame) -> None:
         """Replace the painted area of the carried photo, in place."""
-        mask = np.clip((frame.mask - self._bare) / (1 - self._bare), 0, 1).astype(np.float32)
+        mask = np.clip((frame.mask - self._bare) / (1 - self._bare), 0, 1)
         shares = mask * frame.weights
         resample([*(frame.paint * (np.float32(255) * shares[0])), np.zeros_like(mask)], crop, crop.colour)
         resample([1 - mask] * 4, crop, crop.keep, outside=1.0)

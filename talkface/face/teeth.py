@@ -41,7 +41,7 @@ ROW_FILE = "upper_teeth.png"
 ROW_WIDTH = 0.8  # of the mouth's width
 EDGE_BELOW = 2.6  # px by which the upper teeth are longer than the closed lip
 OWN_SHADE, ROW_SHADE = 0.12, 0.35  # light that the lips take from the teeth beside them
-BARE_LIPS = 0.7  # of the mask, up to which lips that are closed in the photo are not painted
+BARE_LIPS = 0.7  # of the mask, up to which lips are not painted where the photo shows no teeth
 SHADE_REACH = 2.2  # px, standard deviation
 GHOST_LUMA = 0.3  # of the skin's luma, from which paint counts as teeth; twice as bright, it does so wholly
 DARK = np.array([0.2, 0.1, 0.1], np.float32)  # of the skin's luma: the colour that takes the place of such paint
@@ -61,8 +61,8 @@ class TeethLayer(NamedTuple):
     shade: float
     """In [0, 1]: light that the lips take from the teeth beside them."""
     bare: float
-    """In [0, 1): of the painted area's mask, up to which the lips keep their own pixels, sharper than the paint. Lips
-    that are open in the photo need the soft edge, which hides what is cut there with them."""
+    """In [0, 1): of the painted area's mask, up to which the lips keep their own pixels, sharper than the paint. Where
+    the photo shows teeth they need the soft edge, which hides what is cut there with them."""
 
 
 def teeth_layer(
